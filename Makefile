@@ -1,0 +1,40 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test test-long check vectors bench wheel clean
+
+run: .venv/ready
+	$(BIN)/headcount demo $(ARGS)
+
+test: .venv/dev
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: .venv/dev
+	$(BIN)/python -m pytest -m long --timeout=3600 $(ARGS)
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+vectors: .venv/dev
+	$(BIN)/python spec/vectors/make.py
+
+bench: .venv/dev
+	$(BIN)/python bench/run.py
+
+wheel: .venv/dev
+	sh tests/wheel.sh
+
+.venv/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[node]'
+	touch $@
+
+.venv/dev: .venv/ready
+	$(BIN)/pip install -q -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
