@@ -1,0 +1,17 @@
+#!/bin/sh
+# Build the wheel and run the main job and the tests against it in a clean environment, away from the sources.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$root/.venv/bin/python" -m build --quiet --wheel --outdir "$work/dist" "$root"
+python3 -m venv "$work/venv"
+wheel=$(ls "$work"/dist/headcount-*.whl)
+"$work/venv/bin/pip" install -q "$wheel[dev]"
+cp -r "$root/tests" "$work/tests"
+mkdir "$work/spec" && cp -r "$root/spec/vectors" "$root"/spec/*.md "$root"/spec/*.json "$root"/spec/*.yaml "$work/spec/"
+cp -r "$root/examples" "$root/README.md" "$root/Makefile" "$work/"
+# The sources' import paths are dropped, so that only the installed wheel can answer.
+sed -e '/^pythonpath/s/=.*/= tests/' "$root/setup.cfg" > "$work/setup.cfg"
+cd "$work"
+"$work/venv/bin/python" -m pytest -q -m "not long and not tree" tests
