@@ -1,0 +1,111 @@
+"""Where the published files of a ledger are read from: a web address or a folder (C2SP tlog-tiles).
+
+A ``Fetch`` takes a relative path and returns the bytes; what they mean is checked by the reader.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from headcount.transport import Transport, error_of, join
+from headcount_spec.errors import ConfigurationError, MalformedError, NotFoundError, UnavailableError
+
+Fetch = Callable[[str], bytes]
+
+_CAPS = (
+    (re.compile(r"checkpoint|checkpoints/[0-9]{1,19}"), 65_536),
+    (re.compile(r"tile/entries/[x0-9/]{3,40}(\.p/[0-9]{1,3})?"), 256 * (2 + 65_535)),
+    (re.compile(r"tile/[0-9]{1,2}/[x0-9/]{3,40}(\.p/[0-9]{1,3})?"), 256 * 32),
+    (re.compile(r"totals/[0-9]{1,19}"), 64 * 2**20),  # a million scopes
+    (re.compile(r"scopes/[0-9a-f]{64}"), 2**20),
+)
+
+
+def max_bytes_of(path: str) -> int:
+    """The largest size that a published file of this path can have.
+
+    Raises:
+        MalformedError: not a path of the static ledger.
+    """
+    for pattern, cap in _CAPS:
+        if pattern.fullmatch(path):
+            return cap
+    raise MalformedError("not a path of a ledger")
+
+
+def http_fetch(base: str, transport: Transport) -> Fetch:
+    """Reads below a web address.
+
+    The Fetch raises NotFoundError for 404, UnavailableError for everything else but 200.
+    """
+
+    def fetch(path: str) -> bytes:
+        answer = transport("GET", join(base, path), max_bytes=max_bytes_of(path))
+        if answer.status == 200:
+            return answer.body
+        if answer.status in (404, 410):
+            raise NotFoundError(f"the ledger has no {path}")
+        error = error_of(answer, "the ledger")
+        raise error if isinstance(error, UnavailableError) else UnavailableError(str(error)) from error
+
+    return fetch
+
+
+def directory_fetch(root: Path) -> Fetch:
+    """Reads a folder which holds a ledger's published files or a mirror of them."""
+
+    def fetch(path: str) -> bytes:
+        cap = max_bytes_of(path)
+        try:
+            with open(os.path.join(root, path), "rb") as file:
+                data = file.read(cap + 1)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
+            raise NotFoundError(f"the ledger has no {path}") from exc
+        except OSError as exc:
+            raise UnavailableError(f"cannot read {path}: {exc.strerror}") from exc
+        if len(data) > cap:
+            raise UnavailableError(f"{path} is longer than {cap} bytes")
+        return data
+
+    return fetch
+
+
+def cached(fetch: Fetch, max_items: int = 64) -> Fetch:
+    """Keeps the tiles and bundles that were read last; they never change."""
+    kept: OrderedDict[str, bytes] = OrderedDict()
+
+    def fetch_cached(path: str) -> bytes:
+        if not path.startswith("tile/"):
+            return fetch(path)
+        if path in kept:
+            kept.move_to_end(path)
+            return kept[path]
+        data = kept[path] = fetch(path)
+        if len(kept) > max_items:
+            kept.popitem(last=False)
+        return data
+
+    return fetch_cached
+
+
+def is_url(target: str) -> bool:
+    """Whether a LEDGER argument is a web address rather than a folder."""
+    return target.startswith(("http://", "https://"))
+
+
+def open_fetch(target: str, transport: Transport) -> Fetch:
+    """The Fetch for a LEDGER argument: an http(s) URL or a folder.
+
+    Raises:
+        ConfigurationError: neither of the two.
+    """
+    if is_url(target):
+        return http_fetch(target, transport)
+    root = Path(target)
+    if not root.is_dir():
+        raise ConfigurationError("the ledger is neither an http(s) address nor a folder")
+    return directory_fetch(root)

@@ -1,0 +1,230 @@
+"""HTTP as the client needs it: one request, one capped answer, nothing kept between them.
+
+A ``Transport`` is a callable, so that a test or another program passes its own. The answers of a
+role that refuses (RFC 9457 problem documents) become errors of our tree here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import http.cookiejar
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from headcount_spec import errors
+from headcount_spec.errors import MalformedError, ProtocolError, UnavailableError
+from headcount_spec.jcs import parse_json
+from headcount_spec.text import is_plain
+
+MAX_PROBLEM_BYTES = 16_384  # a problem document is a few hundred bytes
+_TIMEOUT_S = 20.0  # per connect, read and write
+_CHUNK_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: header names are lower case, the body is decoded and within the cap."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def media_type(self) -> str:
+        """The Content-Type without parameters, lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class Transport(Protocol):
+    """Sends one request and returns its answer, whatever its status.
+
+    Raises:
+        UnavailableError: no answer, or one longer than max_bytes.
+    """
+
+    def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = 65_536,
+    ) -> Answer:
+        """Send it."""
+        ...
+
+
+class HttpTransport:
+    """A ``Transport`` over httpx: no redirects, no cookies, no environment on loopback."""
+
+    def __init__(self, inner: httpx.BaseTransport | None = None, timeout_s: float = _TIMEOUT_S) -> None:
+        # A proxy of the environment (Tor, a company's) must not see what stays on this machine.
+        local = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
+        self._client = httpx.Client(
+            transport=inner,
+            mounts=local if inner is None else None,
+            timeout=timeout_s,
+            follow_redirects=False,
+            headers={"User-Agent": "headcount", "Accept-Encoding": "identity"},
+        )
+        # Cookies ignore ports: an issuer on one port would receive the verifier's of another.
+        self._client.cookies.jar.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+
+    def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = 65_536,
+    ) -> Answer:
+        """Send it."""
+        who = origin_of(url)
+        with _converted(who):
+            with self._client.stream(
+                method, url, content=body or None, headers=dict(headers or {})
+            ) as response:
+                data = _capped(response, max_bytes, who)
+                found = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, data, found)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> HttpTransport:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def _converted(who: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException as exc:
+        raise UnavailableError(f"{who} does not answer in time") from exc
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
+        raise UnavailableError(f"{who} cannot be reached") from exc
+
+
+def _capped(response: httpx.Response, max_bytes: int, who: str) -> bytes:
+    """The body, decoded here rather than by httpx so that a gzip bomb stops at the cap as well."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip"):
+        raise UnavailableError(f"{who} answers in a content coding that was not asked for")
+    inflate = zlib.decompressobj(wbits=31) if coding == "gzip" else None
+    data = bytearray()
+    for chunk in response.iter_raw(_CHUNK_BYTES):
+        room = max_bytes + 1 - len(data)
+        try:
+            data += chunk if inflate is None else inflate.decompress(chunk, room)
+        except zlib.error as exc:
+            raise UnavailableError(f"{who} answers with broken gzip") from exc
+        if len(data) > max_bytes:
+            raise UnavailableError(f"{who} answers with more than {max_bytes} bytes")
+    if inflate is not None and not (inflate.eof and not inflate.unused_data):
+        raise UnavailableError(f"{who} answers with broken gzip")
+    return bytes(data)
+
+
+def origin_of(url: str) -> str:
+    """The origin of an http(s) URL, RFC 6454, Section 6.2: scheme, host and port unless the default.
+
+    Raises:
+        MalformedError: not an http(s) URL, or one with a user name.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        raise MalformedError("not a URL") from exc
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise MalformedError("not an http or https URL")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + ("" if port in (None, default) else f":{port}")
+
+
+def join(base: str, path: str) -> str:
+    """The URL of a relative path below base, which is taken as a folder.
+
+    Raises:
+        MalformedError: base is not an http(s) URL, or the path leads to another origin.
+    """
+    url = urljoin(base if base.endswith("/") else base + "/", path)
+    if origin_of(url) != origin_of(base):
+        raise MalformedError("a link leads to another origin")
+    return url
+
+
+_KNOWN = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type)
+    and issubclass(kind, (MalformedError, errors.VerificationError, errors.RefusedError, UnavailableError))
+    and kind.code
+}
+
+
+def check(answer: Answer, who: str, *, media_type: str, status: int = 200) -> bytes:
+    """The body of an answer that has this status and media type.
+
+    Raises:
+        ProtocolError: the error that the problem document names, with its sentence if it is plain text.
+        UnavailableError: another status, or a media type that this resource does not have.
+    """
+    if answer.status == status:
+        if answer.media_type != media_type:
+            raise UnavailableError(f"{who} answers with another kind of document")
+        return answer.body
+    raise error_of(answer, who)
+
+
+def error_of(answer: Answer, who: str) -> ProtocolError:
+    """The error that an answer stands for; what cannot be understood is UnavailableError."""
+    if 300 <= answer.status < 400:
+        return UnavailableError(f"{who} redirects elsewhere, which is not followed")
+    problem: object = None
+    if answer.media_type == "application/problem+json":
+        try:
+            problem = parse_json(answer.body, MAX_PROBLEM_BYTES)
+        except MalformedError:
+            problem = None
+    if not isinstance(problem, dict):
+        return UnavailableError(f"{who} answers with HTTP status {answer.status}")
+    kind = _KNOWN.get(str(problem.get("code")), UnavailableError)
+    message = f"{who} says: {_sentence(problem.get('detail'))}"
+    retry = answer.headers.get("retry-after", "")
+    retry_s = int(retry) if retry.isascii() and retry.isdigit() and len(retry) < 6 else 5
+    if kind is errors.RevisionConflictError:
+        return errors.RevisionConflictError(message, _count(problem.get("serial")))
+    if kind is errors.NoticeConflictError:
+        return errors.NoticeConflictError(message, _count(problem.get("seq")))
+    if kind is errors.RateLimitedError:
+        return errors.RateLimitedError(message, retry_s)
+    if kind is UnavailableError:
+        return UnavailableError(message, retry_s)
+    return kind(message)
+
+
+def _sentence(detail: object) -> str:
+    # Shown on a terminal: no control characters, no page of text.
+    if isinstance(detail, str) and len(detail) <= 300 and "\n" not in detail and is_plain(detail):
+        return detail
+    return "no reason that could be shown"
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32 else 0
