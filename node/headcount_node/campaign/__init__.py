@@ -1,0 +1,52 @@
+"""The demo's campaign: five requests to the large social networks, in five languages."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from headcount_spec.text import format_day
+
+LANGUAGES = ("ar", "de", "en", "es", "fr")
+OPEN_DAYS = 60  # from opening to closing
+FREEZE_DAYS = 3  # before closing, changes end
+ACTION_DAYS = 7  # after closing, everybody moves
+
+
+def texts() -> dict[str, str]:
+    """The full text of the terms in every language."""
+    folder = resources.files(__name__) / "texts"
+    return {language: (folder / f"{language}.txt").read_text("utf-8") for language in LANGUAGES}
+
+
+def draft(*, threshold: int, min_batch: int, today: int) -> dict[str, Any]:
+    """The terms of a draft manifest that do not depend on keys and places; days are counted from today."""
+    terms = json.loads((resources.files(__name__) / "terms.json").read_text("utf-8"))
+    closes = today + OPEN_DAYS
+    return {
+        "kind": "campaign",
+        "eligible": "anyone",
+        "language": "en",
+        "title": terms["title"],
+        "addressee": terms["addressee"],
+        "opens": format_day(today),
+        "freezes": format_day(closes - FREEZE_DAYS),
+        "closes": format_day(closes),
+        "threshold": threshold,
+        "tiers": [
+            {"count": count, "effect": terms["tiers"][name]}
+            for count, name in ((max(1, threshold // 4), "quarter"), (threshold, "all"))
+            if name == "all" or threshold > 1
+        ],
+        "action": {
+            "date": format_day(closes + ACTION_DAYS),
+            "time_zone": "Europe/Paris",
+            "what": terms["action"],
+        },
+        "level": "email",
+        "min_batch": min_batch,
+        "max_hold": 3,
+        "data_use": terms["data_use"],
+        "end_of_life": terms["end_of_life"],
+    }

@@ -1,0 +1,58 @@
+"""A mail server that keeps what it receives in memory: the demo's post office, speaking real SMTP (RFC 5321)."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import socket
+import threading
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+
+class Mailbox:
+    """Receives mail for anybody on host:port until it is stopped."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._arrived = threading.Condition()
+        self._mails: dict[str, list[str]] = {}  # recipient -> bodies, oldest first
+        self._controller = Controller(self, hostname=host, port=port)
+
+    def start(self) -> None:
+        """Listen; returns when the server answers."""
+        self._controller.start()  # type: ignore[no-untyped-call]
+
+    def stop(self) -> None:
+        """Stop listening; what was received stays readable."""
+        self._controller.stop()  # type: ignore[no-untyped-call]
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd's name)
+        """Keep one message for each of its recipients."""
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        part = message.get_body(("plain",))
+        body = part.get_content() if part else ""
+        with self._arrived:
+            for recipient in envelope.rcpt_tos:
+                self._mails.setdefault(recipient, []).append(body)
+            self._arrived.notify_all()
+        return "250 OK"
+
+    def take(self, recipient: str, timeout_s: float = 30) -> str:
+        """The oldest unread body for recipient; waits for it.
+
+        Raises:
+            TimeoutError: nothing came.
+        """
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: self._mails.get(recipient), timeout_s):
+                raise TimeoutError("no mail came")
+            return self._mails[recipient].pop(0)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
