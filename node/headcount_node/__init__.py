@@ -1,1 +1,1 @@
-"""The composition root: configuration, servers and the demonstration; the only place that knows every role."""
+"""The composition root: configuration, servers and the demonstration; only it knows every role."""

@@ -1,4 +1,4 @@
-"""A mail server that keeps what it receives in memory: the demo's post office, speaking real SMTP (RFC 5321)."""
+"""A mail server that keeps what it receives in memory: the demo's post office, speaking SMTP (RFC 5321)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Mailbox:
 
     def start(self) -> None:
         """Listen; returns when the server answers."""
-        self._controller.start()  # type: ignore[no-untyped-call]
+        self._controller.start()
 
     def stop(self) -> None:
         """Stop listening; what was received stays readable."""
-        self._controller.stop()  # type: ignore[no-untyped-call]
+        self._controller.stop()
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd's name)
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # aiosmtpd names it
         """Keep one message for each of its recipients."""
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         part = message.get_body(("plain",))
