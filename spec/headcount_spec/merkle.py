@@ -276,7 +276,7 @@ class CompactRange:
         for node in leaf_hashes:
             bit = size
             while bit & 1:
-                node = digest(b"\x01" + stack.pop() + node).digest()  # noqa: PLW2901
+                node = digest(b"\x01" + stack.pop() + node).digest()
                 bit >>= 1
             stack.append(node)
             size += 1

@@ -276,7 +276,7 @@ def find_signatures(
     known = {(key.name, key.key_id): key for key in keys}
     if len(known) != len(keys):
         raise ValueError("two keys with one name and key id")
-    found = []
+    found: list[tuple[VerificationKey, NoteSignature]] = []
     for signature in note.signatures:
         if (signature.name, signature.key_id) in [(s.name, s.key_id) for _, s in found]:
             raise SignatureError(f"two signatures of {signature.name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headcount_spec.checkpoint import SignedCheckpoint, parse_checkpoint
@@ -172,6 +172,7 @@ class _Parser:
         self.quorum: str | None = None
         self.names: set[str] = set()
         self.members: set[str] = set()
+        self.seen: set[object] = set()  # public keys and key ids, of logs and of witnesses
 
     def add(self, keyword: str, *fields: str) -> None:
         handlers = {"log": self._log, "witness": self._witness, "group": self._group, "quorum": self._quorum}
@@ -187,13 +188,13 @@ class _Parser:
     def _log(self, *fields: str) -> None:
         if not 1 <= len(fields) <= 2:
             raise MalformedError("log <vkey> [<url>]")
-        key = _key(fields[0], (ED25519,), [log.key for log in self.logs])
+        key = self._key(fields[0], (ED25519,))
         self.logs.append(Log(key, *fields[1:]))
 
     def _witness(self, *fields: str) -> None:
         if not 2 <= len(fields) <= 3:
             raise MalformedError("witness <name> <vkey> [<url>]")
-        key = _key(fields[1], (COSIGNATURE_V1, MLDSA44), [w.key for w in self.witnesses])
+        key = self._key(fields[1], (COSIGNATURE_V1, MLDSA44))
         self._define(fields[0])
         self.witnesses.append(Witness(fields[0], key, *fields[2:]))
 
@@ -229,16 +230,16 @@ class _Parser:
             raise MalformedError("name is defined already")
         self.names.add(name)
 
-
-def _key(text: str, types: tuple[int, ...], known: Collection[VerificationKey]) -> VerificationKey:
-    key = VerificationKey.from_text(text)
-    if key.type not in types:
-        raise MalformedError("vkey of another signature type")
-    if any(key.public_key == k.public_key for k in known):
-        raise MalformedError("duplicate public key")
-    if any((key.name, key.key_id) == (k.name, k.key_id) for k in known):
-        raise MalformedError("two keys with one name and key id")
-    return key
+    def _key(self, text: str, types: tuple[int, ...]) -> VerificationKey:
+        key = VerificationKey.from_text(text)
+        if key.type not in types:
+            raise MalformedError("vkey of another signature type")
+        # A log's key may be a witness's too: the two sign different messages.
+        marks = {(types, key.public_key), (types, key.name, key.key_id)}
+        if marks & self.seen:
+            raise MalformedError("duplicate public key")
+        self.seen |= marks
+        return key
 
 
 def _join(*fields: str | None) -> str:

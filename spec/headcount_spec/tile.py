@@ -197,7 +197,7 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
         MalformedError: fewer or more entries, a truncated entry, trailing bytes.
     """
     # wire.Reader would cost an audit as much as the hashing.
-    entries = []
+    entries: list[bytes] = []
     start, end = 0, len(data)
     for _ in range(width):
         stop = start + 2
@@ -347,11 +347,15 @@ class TileBuilder:
         return self._size
 
     def extend(self, leaf_hashes: Iterable[bytes]) -> Iterator[tuple[Tile, bytes]]:
-        """Add leaf hashes and give the full tiles that they complete, each after those below it."""
+        """Add leaf hashes and give the full tiles that they complete, each after those below it.
+
+        Lazy: a leaf hash is added when the iterator has passed it.
+        """
         for leaf in leaf_hashes:
             self._size += 1
-            node = leaf
-            for level in range(MAX_LEVEL + 1):  # pragma: no branch
+            node: bytes = leaf
+            level = 0
+            while True:
                 if level == len(self._levels):
                     self._levels.append(bytearray())
                 hashes = self._levels[level]
@@ -362,6 +366,7 @@ class TileBuilder:
                 hashes.clear()
                 yield Tile(level, (self._size >> 8 * (level + 1)) - 1), data
                 node = root(_hashes(data))
+                level += 1
 
     def partial_tiles(self) -> list[tuple[Tile, bytes]]:
         """The partial tiles of the tree so far, by level."""

@@ -11,7 +11,6 @@ from headcount_spec.note import MAX_NOTE_BYTES
 from headcount_spec.policy import Policy
 from headcount_spec.text import decode_base64, encode_base64, parse_decimal
 
-MEDIA_TYPE = "text/plain; charset=utf-8"
 MAX_PROOF_BYTES = 2 * MAX_NOTE_BYTES  # the checkpoint, 64 hashes, and extra data
 _HEADER = "c2sp.org/tlog-proof@v1"
 
