@@ -1,0 +1,49 @@
+"""Batches: the order of the entries between two seals.
+
+Pledges by nullifier, across scopes; revisions by nullifier and serial; notices by leaf hash; the
+seal. The order is the same whoever builds the batch, hides the order of arrival, and makes an
+absence provable by two neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headcount_spec.entry import Entry
+from headcount_spec.merkle import leaf_hash
+from headcount_spec.pledge import Pledge
+from headcount_spec.revision import Revision
+from headcount_spec.seal import Seal
+
+_Key = tuple[int, bytes, int]
+_SEAL_RANK = 4
+
+
+def order(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries in the order of a batch."""
+    return sorted(entries, key=_key)
+
+
+def check_order(entries: Sequence[Entry]) -> int | None:
+    """The index of the first entry that may not follow the one before it, or None.
+
+    Equal keys are in order: that a nullifier stands twice is another fault, with another name.
+    Whether the last entry is a seal is not asked; that nothing follows a seal is.
+    """
+    last: _Key = (0, b"", 0)
+    for index, entry in enumerate(entries):
+        key = _key(entry)
+        if key < last or last[0] == _SEAL_RANK:
+            return index
+        last = key
+    return None
+
+
+def _key(entry: Entry) -> _Key:
+    if isinstance(entry, Pledge):
+        return (1, entry.nullifier, 0)
+    if isinstance(entry, Revision):
+        return (2, entry.nullifier, entry.serial)
+    if isinstance(entry, Seal):
+        return (_SEAL_RANK, b"", 0)
+    return (3, leaf_hash(entry.to_bytes()), 0)

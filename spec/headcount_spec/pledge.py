@@ -1,0 +1,91 @@
+"""Pledges: what the issuers sign blindly, and the ledger entry that carries it.
+
+The nonce of the token is a hash of the pledge, so the blind signatures cover the pledge itself.
+Whether the authenticators are good is not asked here (headcount_engine.acceptance).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NewType
+
+from headcount_spec.errors import MalformedError
+from headcount_spec.scope import PLAIN, SEALED, WITHDRAWN, ScopeId
+from headcount_spec.terms import MAX_ISSUERS
+from headcount_spec.wire import Reader, u8, u16
+
+__all__ = ["AUTHENTICATOR_BYTES", "PLAIN", "SEALED", "WITHDRAWN", "Nullifier", "Pledge", "nonce"]
+
+Nullifier = NewType("Nullifier", bytes)  # 32 bytes
+
+HEADER = b"\x01\x01"  # entry type, version
+AUTHENTICATOR_BYTES = 256  # RFC 9578, Section 8.2.2: Nk of token type 0x0002
+
+_DOMAIN = b"headcount/pledge/v1\x00"
+
+
+def nonce(scope_id: bytes, choice: int, revision_key: bytes, sealed_hash: bytes) -> Nullifier:
+    """The nonce of the token that carries this pledge, which is also its nullifier.
+
+    Protocol, Section 3. All byte strings are 32 bytes; 0 <= choice < 2^16.
+    """
+    return Nullifier(hashlib.sha256(_DOMAIN + scope_id + u16(choice) + revision_key + sealed_hash).digest())
+
+
+# struct {
+#     uint8 entry_type = 1;  uint8 version = 1;
+#     opaque scope_id[32];
+#     uint16 choice;
+#     opaque revision_key[32];
+#     opaque sealed_hash[32];
+#     uint8 n;
+#     opaque authenticators[256 * n];
+# } Pledge;
+@dataclass(frozen=True, slots=True)
+class Pledge:
+    """One pledge with one authenticator of each issuer, in the manifest's order."""
+
+    scope_id: ScopeId
+    choice: int  # an option's number, PLAIN or SEALED
+    revision_key: bytes  # 32 bytes, Ed25519
+    sealed_hash: bytes  # 32 bytes, zeros for none
+    authenticators: tuple[bytes, ...]  # 1 to 8 of 256 bytes
+
+    @property
+    def nullifier(self) -> Nullifier:
+        """What the ledger accepts once."""
+        return nonce(self.scope_id, self.choice, self.revision_key, self.sealed_hash)
+
+    def to_bytes(self) -> bytes:
+        """The entry."""
+        return b"".join(
+            (
+                HEADER,
+                self.scope_id,
+                u16(self.choice),
+                self.revision_key,
+                self.sealed_hash,
+                u8(len(self.authenticators)),
+                *self.authenticators,
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Pledge:
+        """Read an entry.
+
+        Raises:
+            MalformedError: another type or version, truncated, trailing bytes, or a number of
+                authenticators that no manifest has.
+        """
+        reader = Reader(data)
+        reader.expect(HEADER, "entry type or version")
+        scope_id, choice = ScopeId(reader.take(32)), reader.u16()
+        revision_key, sealed_hash = reader.take(32), reader.take(32)
+        n = reader.u8()
+        if not 1 <= n <= MAX_ISSUERS:
+            raise MalformedError(f"{n} authenticators where 1 to {MAX_ISSUERS} may be")
+        authenticators = tuple(reader.take(AUTHENTICATOR_BYTES) for _ in range(n))
+        reader.finish()
+        return cls(scope_id, choice, revision_key, sealed_hash, authenticators)
