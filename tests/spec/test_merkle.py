@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import pytest
 import reference_merkle as reference
-from hypothesis import given
-from hypothesis import strategies as st
-
 from headcount_spec import merkle
 from headcount_spec.errors import MalformedError, ProofError
 from headcount_spec.merkle import CompactRange, RootHash
+from hypothesis import given
+from hypothesis import strategies as st
 
 ENTRIES = [b"pledge-%d" % i for i in range(70)]
 LEAVES = [merkle.leaf_hash(e) for e in ENTRIES]
@@ -77,7 +76,14 @@ def test_a_range_grows_in_any_steps(steps: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("size", "hashes"),
-    [(0, [bytes(32)]), (3, [bytes(32)]), (3, [bytes(32)] * 3), (1, [bytes(31)]), (-1, []), (2**63, [bytes(32)])],
+    [
+        (0, [bytes(32)]),
+        (3, [bytes(32)]),
+        (3, [bytes(32)] * 3),
+        (1, [bytes(31)]),
+        (-1, []),
+        (2**63, [bytes(32)]),
+    ],
 )
 def test_a_range_that_does_not_fit_is_refused(size: int, hashes: list[bytes]) -> None:
     with pytest.raises(MalformedError):
@@ -110,7 +116,7 @@ def test_no_proof_from_a_tree_that_never_was(old_size: int) -> None:
 
 
 def mutations(proof: list[bytes]) -> list[list[bytes]]:
-    changed = [proof + [bytes(32)], [bytes(32), *proof]]
+    changed = [[*proof, bytes(32)], [bytes(32), *proof]]
     for i, h in enumerate(proof):
         flipped = bytes([h[0] ^ 1]) + h[1:]
         changed += [[*proof[:i], flipped, *proof[i + 1 :]], proof[:i] + proof[i + 1 :]]

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import reference_merkle as reference
-from hypothesis import example, given
-from hypothesis import strategies as st
-
 from headcount_spec import merkle, tile
 from headcount_spec.errors import MalformedError, NotFoundError
 from headcount_spec.tile import Bundle, Tile, TileBuilder, TileReader
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 # 65,793 = 65,536 + 256 + 1: a partial tile on three levels.
 BOUNDARIES = [1, 2, 255, 256, 257, 511, 512, 513, 1000, 65535, 65536, 65537, 65793]
@@ -93,10 +94,8 @@ def test_other_spellings_of_a_path_are_refused(path: str) -> None:
 
 @given(st.text(alphabet="tile/0123456789xp.ns", max_size=40))
 def test_any_path_is_parsed_or_refused(path: str) -> None:
-    try:
+    with contextlib.suppress(MalformedError):
         assert tile.parse_path(path).path == path
-    except MalformedError:
-        pass
 
 
 def test_the_last_index_of_the_largest_tree_has_a_path() -> None:
@@ -104,9 +103,11 @@ def test_the_last_index_of_the_largest_tree_has_a_path() -> None:
     assert tile.parse_path(path) == Tile(0, INDEX_LIMIT)
 
 
-@pytest.mark.parametrize("place", [(-1, 0, 1), (64, 0, 1), (0, -1, 1), (0, INDEX_LIMIT + 1, 1), (0, 0, 0), (0, 0, 257)])
+@pytest.mark.parametrize(
+    "place", [(-1, 0, 1), (64, 0, 1), (0, -1, 1), (0, INDEX_LIMIT + 1, 1), (0, 0, 0), (0, 0, 257)]
+)
 def test_no_tile_out_of_range(place: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match="no such|wide"):
+    with pytest.raises(ValueError, match=r"no such|wide"):
         Tile(*place)
 
 
@@ -179,10 +180,8 @@ def test_bundles_are_decoded_back(entries: list[bytes]) -> None:
 
 @given(st.binary(max_size=60), st.integers(1, 256))
 def test_any_bundle_is_decoded_or_refused(data: bytes, width: int) -> None:
-    try:
+    with contextlib.suppress(MalformedError):
         assert tile.encode_bundle(tile.decode_bundle(data, width)) == data
-    except MalformedError:
-        pass
 
 
 @pytest.mark.parametrize("entries", [[], [b""] * 257])
@@ -248,7 +247,13 @@ def test_a_reader_falls_back_to_the_full_tile() -> None:
 @pytest.mark.parametrize("full", [False, True])
 def test_a_tile_of_another_length_is_refused(full: bool) -> None:
     size = 256 if full else 200
-    for change in (lambda d: d[:-1], lambda d: d + b"\0", lambda d: d[:-32], lambda d: d + bytes(32), lambda _: b""):
+    for change in (
+        lambda d: d[:-1],
+        lambda d: d + b"\0",
+        lambda d: d[:-32],
+        lambda d: d + bytes(32),
+        lambda _: b"",
+    ):
         files = {p: change(d) for p, d in reference.published(ENTRIES[:size]).items()}
         with pytest.raises(MalformedError, match="tile/0/000"):
             TileReader(Files(files), size).leaf_hash(0)
@@ -270,7 +275,9 @@ def test_a_reader_keeps_few_tiles() -> None:
 
     def fetch(path: str) -> bytes:
         place = tile.parse_path(path)
-        return tile.encode_bundle([b""] * place.width) if isinstance(place, Bundle) else row[: 32 * place.width]
+        return (
+            tile.encode_bundle([b""] * place.width) if isinstance(place, Bundle) else row[: 32 * place.width]
+        )
 
     reader = TileReader(fetch, size)
     for index in (*range(1030), 1029):
