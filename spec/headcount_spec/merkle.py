@@ -131,7 +131,7 @@ def root_from_inclusion(proof: Sequence[bytes], index: int, size: int, leaf: Lea
     Raises:
         ProofError: index is not below size, or the proof has another length.
     """
-    _check_hashes(proof)
+    _check_hashes(proof, leaf)
     # 1. Compare leaf_index from the inclusion_proof structure against tree_size.
     if not 0 <= index < size <= MAX_SIZE:
         raise ProofError("leaf index is not below the tree size")
@@ -179,7 +179,7 @@ def verify_consistency(
     Raises:
         ProofError: the proof leads to other roots or has another length.
     """
-    _check_hashes(proof)
+    _check_hashes(proof, old_root, new_root)
     if not 0 <= old_size <= new_size <= MAX_SIZE:
         raise ProofError("the new tree is smaller than the old one")
     if old_size in (0, new_size):
@@ -317,8 +317,8 @@ def _tree(tree: Sequence[bytes] | Subtree, size: int | None) -> tuple[Subtree, i
     return subtrees(tree), len(tree) if size is None else size
 
 
-def _check_hashes(proof: Sequence[bytes]) -> None:
+def _check_hashes(proof: Sequence[bytes], *others: bytes) -> None:
     if len(proof) > MAX_PROOF_HASHES:
         raise ProofError("proof is too long")
-    if any(len(h) != HASH_BYTES for h in proof):
-        raise ProofError("a hash of the proof is not 32 bytes")
+    if any(len(h) != HASH_BYTES for h in (*proof, *others)):
+        raise ProofError("a hash is not 32 bytes")

@@ -17,7 +17,7 @@ NOTE = (
     "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
 )
 
-# Made with golang.org/x/mod/sumdb/note and FiloSottile/torchwood from all-zero and all-one seeds.
+# From an all-zero seed (log) and an all-one seed (witness), by another implementation.
 LOG_KEY = "pledge.example/demo+5e7290dd+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 WITNESS_KEY = "witness.example/w1+0ad7d35e+BIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c"
 CHECKPOINT = (
