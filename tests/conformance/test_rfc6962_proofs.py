@@ -20,6 +20,11 @@ def names(kind: str) -> list[Any]:
     return [pytest.param(case, id=case["name"]) for case in VECTORS[kind]]
 
 
+def filled(root: bytes) -> bytes:
+    # Some roots are words like "don't care"; ours have 32 bytes.
+    return root.ljust(32, b"\0") if root.startswith(b"don't care") else root
+
+
 @pytest.mark.parametrize("case", names("inclusion"))
 def test_inclusion(case: dict[str, Any]) -> None:
     proof = [b64(h) for h in case["proof"] or []]
@@ -38,7 +43,7 @@ OURS = {"additional/size1-is-zero-and-size2-is-not-zero"}
 @pytest.mark.parametrize("case", names("consistency"))
 def test_consistency(case: dict[str, Any]) -> None:
     proof = [b64(h) for h in case["proof"] or []]
-    roots = merkle.RootHash(b64(case["root1"])), merkle.RootHash(b64(case["root2"]))
+    roots = [merkle.RootHash(filled(b64(case[name]))) for name in ("root1", "root2")]
     if case["wantErr"] and case["name"] not in OURS:
         with pytest.raises(ProofError):
             merkle.verify_consistency(proof, case["size1"], case["size2"], *roots)

@@ -22,7 +22,7 @@ ROOTS = [
     "b262b45bca5da47478c3881103457c466097b5c3feb3b2afd0e5aae345c9ef50",
 ]
 
-# Entries and roots of github.com/transparency-dev/merkle, testonly/constants.go, which every log since CT uses.
+# Entries and roots of github.com/transparency-dev/merkle, testonly/constants.go.
 CT_ENTRIES = [
     "",
     "00",
