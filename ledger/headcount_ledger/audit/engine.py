@@ -1,0 +1,367 @@
+"""The audit of a bare log from its published files: one pass over the entry bundles, in order.
+
+For each block of 256 entries the bundle is cut, hashed and verified (``bundle``, pure), set against
+the tiles (``block``, pure) and merged into the recount; seals are judged as they come.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from headcount_ledger.audit import trust
+from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, judge_checkpoint
+from headcount_ledger.audit.block import NO_HASH, Block, is_over, settle
+from headcount_ledger.audit.bundle import EMPTY_SCAN, BundleScan, scan_bundle
+from headcount_ledger.audit.fault import FaultList
+from headcount_ledger.audit.files import Files
+from headcount_ledger.audit.receipt import HeldReceipt, Receipt, check_receipt, compare_receipt
+from headcount_ledger.audit.recount import Recount, Slot
+from headcount_ledger.audit.report import AuditReport, ScopeCount
+from headcount_ledger.audit.scopes import ScopeRecount
+from headcount_ledger.audit.seals import SealAudit, SealedBatch
+from headcount_ledger.audit.strangers import Differences
+from headcount_ledger.audit.totals import TotalsAudit
+from headcount_ledger.audit.tree import TreeRecount
+from headcount_spec.checkpoint import Checkpoint
+from headcount_spec.errors import MalformedError, NotFoundError, ProtocolError, UnavailableError
+from headcount_spec.merkle import LeafHash, RootHash
+from headcount_spec.policy import Policy
+from headcount_spec.scope import ScopeId
+from headcount_spec.seal import Seal
+from headcount_spec.text import parse_decimal
+from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch
+
+Progress = Callable[[int, int], None]  # entries done, entries in all
+
+MAX_GAPS = 16  # blocks in a row without any file: the rest is not there either
+
+
+def audit(
+    fetch: Fetch,
+    policy: Policy,
+    *,
+    remembered: Checkpoint | None = None,
+    receipts: Sequence[Receipt] = (),
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Recount everything that a log has published. Protocol, Section 4.
+
+    remembered is the checkpoint of the last good audit; what the ledger published must begin with
+    its tree. Each receipt's entry must be there.
+
+    Raises:
+        UnavailableError: the host does not answer, so that there is no verdict.
+        ProofError: a receipt does not verify in itself.
+    """
+    return _Audit(fetch, policy, remembered, receipts, progress).run()
+
+
+class _Audit:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        policy: Policy,
+        remembered: Checkpoint | None,
+        receipts: Sequence[Receipt],
+        progress: Progress | None,
+    ) -> None:
+        self.faults = FaultList()
+        self.files = Files(fetch, self.faults)
+        self.fetch = fetch
+        self.policy = policy
+        self.remembered = remembered
+        self.receipts = receipts
+        self.progress = progress
+        self.differences = Differences()
+        self.pending: list[Slot] = []  # of the batch whose seal has not come
+        self.starts: list[int] = []  # first index of each batch
+        self.numbers: list[int] = []  # and its number
+        self.roots: dict[int, RootHash] = {}  # at the sizes that somebody remembers
+        self.places: dict[LeafHash, int] = {}  # of the entries that somebody holds a receipt of
+        self.leaves_at: dict[int, LeafHash] = {}
+        self.held: list[HeldReceipt] = []
+        self.is_whole = True  # every block could be read
+
+    def run(self) -> AuditReport:
+        """Everything."""
+        judged = self._read_checkpoint()
+        if judged is None:
+            return self._report(None, b"", {}, 0)
+        checkpoint = judged.checkpoint
+        self.held = [check_receipt(receipt, checkpoint.origin, self.policy) for receipt in self.receipts]
+        self._prepare_marks()
+        self.tree = TreeRecount(self.files, checkpoint.size, self.faults)
+        self.recount = Recount(checkpoint.origin, self.policy.log_keys(checkpoint.origin), self.faults)
+        archive = Archive(self.files, self.policy, self.faults)
+        totals = TotalsAudit(self.files, self.recount, self.faults)
+        self.seals = SealAudit(checkpoint.origin, archive, totals, self.recount, self.faults)
+        self.root_before = self.tree.root()
+        for block, scan, data in self._blocks(checkpoint):
+            self._take_block(block, scan, data)
+            if self.progress is not None:
+                self.progress(self.tree.size, checkpoint.size)
+        self._finish(judged)
+        return self._report(judged, judged.signed.raw, self.recount.scopes, self.seals.next_batch)
+
+    def _read_checkpoint(self) -> JudgedCheckpoint | None:
+        try:
+            raw = self.fetch("checkpoint")
+        except UnavailableError:
+            raise
+        except NotFoundError:
+            self.faults.add("unreadable-file", "checkpoint is missing")
+            return None
+        except ProtocolError as exc:
+            self.faults.add("unreadable-file", f"checkpoint: {exc}")
+            return None
+        return judge_checkpoint("checkpoint", raw, self.policy, self.faults)
+
+    def _prepare_marks(self) -> None:
+        marks = {0} if self.remembered is None else {0, self.remembered.size}
+        marks |= {held.checkpoint.size for held in self.held if held.checkpoint is not None}
+        self.marks = marks
+        self.wanted = {held.receipt.leaf_hash for held in self.held}
+        self.wanted |= {held.receipt.promise.leaf_hash for held in self.held if held.receipt.promise}
+        self.wanted_at = {held.receipt.proof.index for held in self.held if held.receipt.proof}
+
+    def _blocks(self, checkpoint: Checkpoint) -> Iterator[tuple[Block, BundleScan, bytes | None]]:
+        """Read and settle the blocks in order."""
+        size = checkpoint.size
+        gaps = 0
+        for number in range(-(-size // TILE_WIDTH)):
+            first = number * TILE_WIDTH
+            width = min(TILE_WIDTH, size - first)
+            data = self._read_bundle(number, width)
+            scan = EMPTY_SCAN if data is None else scan_bundle(data, width, self.recount.judges)
+            tile = self.tree.served_hashes(number, width)
+            gaps = gaps + 1 if data is None and tile is None else 0
+            if gaps == MAX_GAPS:
+                self.is_whole = False
+                self.faults.add("unreadable-file", f"the files of entries {first} to {size - 1} are missing")
+                return
+            if first + width == size:
+                accept = self._leads_to(checkpoint.root)
+            else:
+                accept = is_over(self.tree.parent(number))
+            block = settle(first, width, scan, tile, accept)
+            self._judge_block(block, scan, tile is None, data, number)
+            yield block, scan, data
+
+    def _leads_to(self, root: RootHash) -> Callable[[Sequence[bytes]], bool]:
+        return lambda hashes: self.tree.root_with(hashes) == root
+
+    def _read_bundle(self, number: int, width: int) -> bytes | None:
+        """The bundle, cut to the entries of this size if only the full one is left."""
+        part, full = Bundle(number, width), Bundle(number)
+        data = self.files.find(part.path)
+        if data is None and not part.is_full:
+            data = self.files.find(full.path)
+            if data is not None:
+                scan = scan_bundle(data, TILE_WIDTH, {})
+                data = data[: scan.ends[width - 1]] if len(scan.ends) >= width else data
+        if data is None:
+            self.faults.add("unreadable-file", f"{part.path} is missing", index=number * TILE_WIDTH)
+        return data
+
+    def _judge_block(
+        self, block: Block, scan: BundleScan, is_tile_missing: bool, data: bytes | None, number: int
+    ) -> None:
+        if block.tile_is_wrong:
+            self.faults.add(
+                "broken-tile", f"the tile of level 0 with number {number} is not over its entries"
+            )
+        if NO_HASH in block.hashes:
+            self.is_whole = False
+        if data is None:
+            return
+        is_cut_well = scan.problem_offset == len(data) and (scan.ends[-1:] or (0,)) == (len(data),)
+        if scan.problem and (not is_cut_well or is_tile_missing):
+            self.faults.add(
+                "malformed-bundle",
+                f"bundle {number}: {scan.problem}",
+                index=block.first,
+                offset=scan.problem_offset,
+            )
+        if block.misplaced is not None:
+            place = block.misplaced - block.first
+            leaf = block.leaves[place]
+            self.faults.add(
+                "reordered-batch",
+                "the entry is served at another place than it has in the tree",
+                index=block.misplaced,
+                offset=None if leaf is None else leaf.offset,
+            )
+        if not is_tile_missing:
+            self.differences.add(block, len(data))
+
+    def _take_block(self, block: Block, scan: BundleScan, data: bytes | None) -> None:
+        cut = 0
+        for place, (leaf_hash, leaf) in enumerate(zip(block.hashes, block.leaves, strict=True)):
+            index = block.first + place
+            slot = Slot(index, LeafHash(leaf_hash), leaf)
+            if slot.hash in self.wanted:
+                self.places.setdefault(slot.hash, index)
+            if index in self.wanted_at:
+                self.leaves_at[index] = slot.hash
+            is_seal = leaf is not None and isinstance(leaf.entry, Seal)
+            if is_seal or index + 1 in self.marks:
+                self.tree.extend(block.hashes[cut : place + 1])
+                cut = place + 1
+                if index + 1 in self.marks:
+                    self.roots[index + 1] = self.tree.root()
+            if leaf is not None and isinstance(leaf.entry, Seal):
+                part = data[: scan.ends[place]] if data is not None and block.is_served_whole else None
+                self._close_batch(slot, leaf.entry, part)
+            else:
+                self.pending.append(slot)
+        self.tree.extend(block.hashes[cut:])
+
+    def _close_batch(self, slot: Slot, seal: Seal, part: bytes | None) -> None:
+        if self.is_whole and slot.index + 1 < self.tree.final_size:
+            self.tree.check_partials(part)
+        missing = sum(other.leaf is None for other in self.pending)
+        number = self.seals.number(slot, seal, missing)
+        self.starts.append(self.pending[0].index if self.pending else slot.index)
+        self.numbers.append(number)
+        known = len(self.faults)
+        count = self.recount.take_batch(self.pending, number, seal.day)
+        root_after = self.tree.root()
+        self.seals.close(
+            SealedBatch(
+                number=number,
+                slots=self.pending,
+                seal_slot=slot,
+                seal=seal,
+                count=count,
+                codes=self.faults.codes_from(known),
+                root_before=self.root_before,
+                root_after=root_after,
+            )
+        )
+        self.root_before = root_after
+        self.pending = []
+
+    def _finish(self, judged: JudgedCheckpoint) -> None:
+        checkpoint = judged.checkpoint
+        if self.pending:
+            first, number = self.pending[0].index, self.seals.next_batch
+            self.starts.append(first)
+            self.numbers.append(number)
+            self.recount.take_batch(self.pending, number, self.seals.last_day)
+            if all(slot.leaf is not None for slot in self.pending):
+                self.faults.add(
+                    "broken-seal",
+                    f"{len(self.pending)} entries follow the last seal",
+                    batch=number,
+                    index=first,
+                )
+        self.seals.finish()
+        self.tree.finish()
+        root = self.tree.root()
+        self.roots[self.tree.size] = root
+        is_coherent = self.is_whole and root == checkpoint.root
+        if self.is_whole and not is_coherent:
+            self.faults.add(
+                "wrong-root", f"they lead to {root.hex()[:16]}… and {checkpoint.root.hex()[:16]}… is signed"
+            )
+        self.differences.name(self.recount, self.faults)
+        if is_coherent:
+            self._check_hints()
+        self._check_remembered(judged, is_coherent)
+        for held in self.held:
+            compare_receipt(
+                held,
+                self.places,
+                self.leaves_at.get,
+                self.roots.get if is_coherent else lambda size: None,
+                self.seals.last_day,
+                self.faults,
+            )
+
+    def _check_hints(self) -> None:
+        """``scopes/<id>`` lists the places of the scope's notices, so that clients need not search."""
+        for scope_id, scope in self.recount.scopes.items():
+            path = f"scopes/{scope_id.hex()}"
+            data = self.files.read(path)
+            if data is None:
+                continue
+            try:
+                lines = data.decode("ascii").split("\n")
+                if lines.pop():
+                    raise MalformedError("no newline at its end")
+                indices = [parse_decimal(line) for line in lines]
+            except (UnicodeDecodeError, MalformedError) as exc:
+                self.faults.add("wrong-hint", f"{path}: {exc}")
+                continue
+            # A newer one than the checkpoint may have been written meanwhile.
+            known = [index for index in indices if index < self.tree.size]
+            if known != scope.notices or indices != sorted(set(indices)):
+                self.faults.add("wrong-hint", f"{path} lists {len(known)} of {len(scope.notices)} notices")
+
+    def _check_remembered(self, judged: JudgedCheckpoint, is_coherent: bool) -> None:
+        old, new = self.remembered, judged.checkpoint
+        if old is None:
+            return
+        if new.size < old.size:
+            self.faults.add("rolled-back-ledger", f"{new.size} entries are left of {old.size}")
+            return
+        if is_coherent:
+            root: RootHash | None = self.roots.get(old.size)
+        else:
+            # The files contradict their checkpoint; only the signed one itself can accuse.
+            root = new.root if new.size == old.size and judged.is_by_log else None
+        if root is not None and root != old.root:
+            self.faults.add(
+                "forked-ledger",
+                f"its first {old.size} entries are others than when they were last audited",
+            )
+
+    def _batch_of(self, index: int) -> int | None:
+        at = bisect_right(self.starts, index) - 1
+        return self.numbers[at] if at >= 0 else None
+
+    def _report(
+        self,
+        judged: JudgedCheckpoint | None,
+        raw: bytes,
+        scopes: Mapping[ScopeId, ScopeRecount],
+        batches: int,
+    ) -> AuditReport:
+        cosigners = () if judged is None else tuple(name for name, _ in judged.cosignatures)
+        return AuditReport(
+            origin="" if judged is None else judged.checkpoint.origin,
+            size=0 if judged is None else judged.checkpoint.size,
+            root=b"" if judged is None else judged.checkpoint.root,
+            batches=batches,
+            faults=self.faults.placed(self._batch_of),
+            faults_omitted=self.faults.omitted,
+            scopes={scope.manifest.scope_id: _count(scope) for scope in scopes.values()},
+            trusts=trust.sentences(
+                scopes.values(), self.policy, cosigners, remembered=self.remembered is not None
+            ),
+            cosigners=cosigners,
+            checkpoint=raw,
+        )
+
+
+def _count(scope: ScopeRecount) -> ScopeCount:
+    manifest = scope.manifest
+    choices = {option.number: scope.choices[option.number] for option in manifest.options}
+    return ScopeCount(
+        scope_id=manifest.scope_id,
+        kind=manifest.kind,
+        parent=manifest.parent,
+        title=manifest.title_text,
+        level=manifest.level,
+        gross=scope.gross,
+        withdrawn=scope.withdrawn,
+        choices=choices,
+        threshold=manifest.threshold,
+        reached=scope.reached,
+        opens=manifest.opens,
+        closes=manifest.closes,
+        closed=scope.closed_in is not None,
+    )

@@ -1,0 +1,241 @@
+"""The recount: entries in the order of the log, batch by batch, into counts and faults.
+
+Takes what ``bundle`` has parsed and ``block`` has found genuine; reads no bundle itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from headcount_engine.acceptance import ScopeVerifier
+from headcount_ledger.audit.bundle import Leaf, ScopeJudge
+from headcount_ledger.audit.fault import FaultList, Place
+from headcount_ledger.audit.scopes import CountedPledge, PlacedNotice, ScopeRecount
+from headcount_spec import blind_rsa, lint, spki
+from headcount_spec.batch import check_order
+from headcount_spec.errors import ProtocolError, SignatureError
+from headcount_spec.merkle import LeafHash
+from headcount_spec.note import VerificationKey
+from headcount_spec.notice import Notice, manifest_of
+from headcount_spec.pledge import Nullifier, Pledge
+from headcount_spec.revision import Revision
+from headcount_spec.scope import Manifest, ScopeId
+from headcount_spec.text import format_day
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place of the log."""
+
+    index: int
+    hash: LeafHash
+    leaf: Leaf | None  # None if no served entry has the hash
+
+
+class BatchCount(NamedTuple):
+    """What one batch held, for its seal to be compared with."""
+
+    pledges: int  # leaves, valid or not
+    missing: int  # places of which it is not known what stands there
+    is_ordered: bool
+
+
+class Recount:
+    """The state of the recount after the entries so far."""
+
+    def __init__(self, origin: str, log_keys: Sequence[VerificationKey], faults: FaultList) -> None:
+        self.scopes: dict[ScopeId, ScopeRecount] = {}
+        self.spent: dict[Nullifier, CountedPledge] = {}
+        self.judges: dict[ScopeId, ScopeJudge] = {}
+        self._origin = origin
+        self._log_keys = tuple(log_keys)
+        self._faults = faults
+        self.unknown: set[ScopeId] = set()
+
+    def take_batch(self, slots: Sequence[Slot], batch: int, day: int) -> BatchCount:
+        """Judge and count the entries of one batch, the seal not among them."""
+        present = [(slot, slot.leaf) for slot in slots if slot.leaf is not None]
+        is_ordered = self._check_order(present, batch)
+        notices: list[PlacedNotice] = []
+        leaves: Counter[ScopeId] = Counter()
+        counted: Counter[ScopeId] = Counter()
+        pledges: list[tuple[Slot, Leaf, Pledge]] = []
+        revisions: list[tuple[Slot, Leaf, Revision]] = []
+        for slot, leaf in present:
+            entry = leaf.entry
+            if isinstance(entry, Pledge):
+                pledges.append((slot, leaf, entry))
+                leaves[entry.scope_id] += 1
+            elif isinstance(entry, Revision):
+                revisions.append((slot, leaf, entry))
+            elif isinstance(entry, Notice):
+                notices.append(PlacedNotice(slot.index, leaf.offset, leaf.hash, entry))
+            elif leaf.verdict is not None:
+                self._faults.add(
+                    leaf.verdict.code, leaf.verdict.detail, batch=batch, index=slot.index, offset=leaf.offset
+                )
+        # Notices first: a manifest and its notices may stand in one batch in any order.
+        self._take_notices(notices, batch, day)
+        for slot, leaf, pledge in pledges:
+            if self._take_pledge(slot, leaf, pledge, batch, day):
+                counted[pledge.scope_id] += 1
+        for slot, leaf, revision in revisions:
+            self._take_revision(slot, leaf, revision, batch, day)
+        for scope_id, scope in self.scopes.items():
+            scope.seal(batch, day, leaves[scope_id], counted[scope_id], self._faults)
+        missing = len(slots) - sum(leaf.entry is not None for _, leaf in present)
+        return BatchCount(len(pledges), missing, is_ordered)
+
+    def totals(self) -> Mapping[ScopeId, ScopeRecount]:
+        """The scopes that have pledges."""
+        return {scope_id: scope for scope_id, scope in self.scopes.items() if scope.gross}
+
+    def _check_order(self, present: Sequence[tuple[Slot, Leaf]], batch: int) -> bool:
+        entries = [(slot, leaf, leaf.entry) for slot, leaf in present if leaf.entry is not None]
+        at = check_order([entry for _, _, entry in entries])
+        if at is None:
+            return True
+        slot, leaf, _ = entries[at]
+        self._faults.add(
+            "reordered-batch",
+            "the entry does not stand behind the one before it",
+            batch=batch,
+            index=slot.index,
+            offset=leaf.offset,
+        )
+        return False
+
+    def _take_notices(self, notices: Sequence[PlacedNotice], batch: int, day: int) -> None:
+        by_scope: dict[ScopeId, list[PlacedNotice]] = {}
+        for placed in notices:
+            statement = placed.notice.statement
+            by_scope.setdefault(statement.scope, []).append(placed)
+            if statement.type == "manifest" and statement.scope not in self.scopes:
+                self._open(placed, manifest_of(statement), batch)
+        for scope_id, theirs in by_scope.items():
+            scope = self.scopes.get(scope_id)
+            if scope is not None:
+                scope.take_notices(theirs, batch, day, self._faults)
+                continue
+            if scope_id not in self.unknown:
+                self.unknown.add(scope_id)
+                self._faults.add(
+                    "unknown-scope",
+                    f"notices of scope {scope_id.hex()[:16]}…, one of them here",
+                    batch=batch,
+                    index=theirs[0].index,
+                    offset=theirs[0].offset,
+                )
+
+    def _open(self, placed: PlacedNotice, manifest: Manifest, batch: int) -> None:
+        place: Place = {"batch": batch, "index": placed.index, "offset": placed.offset}
+        problems = [
+            f"{finding.path}: {finding.message}"
+            for finding in lint.lint(manifest.json, [scope.manifest for scope in self.scopes.values()])
+            if finding.severity == "error"
+        ]
+        if manifest.ledger.origin != self._origin or manifest.ledger.key not in self._log_keys:
+            problems.append("its pledges count in another ledger")
+        ours = {issuer.token_key for issuer in manifest.issuers}
+        for scope in self.scopes.values():
+            if ours & {issuer.token_key for issuer in scope.manifest.issuers}:
+                problems.append(f"it shares a token key with {scope.manifest.title_text!r}")
+        if problems:
+            self._faults.add("refused-terms", f"{manifest.title_text!r}: {'; '.join(problems)}", **place)
+        judge = self.judges[manifest.scope_id] = ScopeJudge(manifest)
+        self.scopes[manifest.scope_id] = ScopeRecount(manifest, judge, batch)
+
+    def _take_pledge(self, slot: Slot, leaf: Leaf, pledge: Pledge, batch: int, day: int) -> bool:
+        place: Place = {"batch": batch, "index": slot.index, "offset": leaf.offset}
+        scope = self.scopes.get(pledge.scope_id)
+        if scope is None or scope.batch >= batch:
+            self._miss(pledge, place, swapped=scope is None)
+            return False
+        fault = self._judge(pledge, leaf, scope, batch, day)
+        if fault is not None:
+            self._faults.add(*fault, **place)
+            scope.uncounted_pledges += 1
+            return False
+        counted = CountedPledge(slot.index, batch, scope, pledge.revision_key, pledge.choice)
+        self.spent[pledge.nullifier] = counted
+        scope.count(counted)
+        return True
+
+    def _judge(
+        self, pledge: Pledge, leaf: Leaf, scope: ScopeRecount, batch: int, day: int
+    ) -> tuple[str, str] | None:
+        """Why a pledge does not count, None if it does."""
+        before = self.spent.get(pledge.nullifier)
+        if before is not None:
+            return "replayed-token", f"it has counted already as entry {before.index}"
+        verdict = leaf.verdict or scope.judge.judge(pledge)
+        if verdict.code:
+            return verdict.code, verdict.detail
+        manifest = scope.manifest
+        if not scope.is_opened_before(batch):
+            return "missing-opening", f"not every issuer has opened {manifest.title_text!r}"
+        if day < manifest.opens:
+            return "early-entry", f"{manifest.title_text!r} opens on {format_day(manifest.opens)}"
+        if day > manifest.deadline_day or (scope.closed_in is not None and scope.closed_in < batch):
+            return "late-entry", f"{manifest.title_text!r} closed on {format_day(manifest.closes)}"
+        return None
+
+    def _miss(self, pledge: Pledge, place: Place, *, swapped: bool) -> None:
+        """A pledge whose terms are not there: has somebody put other terms in their place?"""
+        if pledge.scope_id in self.unknown:
+            return
+        self.unknown.add(pledge.scope_id)
+        name = f"scope {pledge.scope_id.hex()[:16]}…"
+        for scope in self.scopes.values() if swapped else ():
+            for issuer in scope.manifest.issuers:
+                # The token input does not matter: whose signature it is shows in its structure.
+                public = spki.decode_token_key(issuer.token_key)
+                if any(blind_rsa.diagnose(public, b"", a) == "other-message" for a in pledge.authenticators):
+                    self._faults.add(
+                        "swapped-terms",
+                        f"pledges of {name} are signed by the token key of {scope.manifest.title_text!r}, "
+                        "whose terms are others",
+                        **place,
+                    )
+                    return
+        self._faults.add("unknown-scope", f"pledges of {name}, the first of them here", **place)
+
+    def _take_revision(self, slot: Slot, leaf: Leaf, revision: Revision, batch: int, day: int) -> None:
+        scope = self.scopes.get(revision.scope_id)
+        fault = self._judge_revision(revision, scope, batch, day)
+        if fault is None:
+            pledge = self.spent[revision.nullifier]
+            pledge.serial, pledge.revised_in = revision.serial, batch
+            pledge.scope.change(pledge, revision.choice)
+            return
+        self._faults.add(*fault, batch=batch, index=slot.index, offset=leaf.offset)
+        if scope is not None:
+            scope.uncounted_revisions += 1
+
+    def _judge_revision(
+        self, revision: Revision, scope: ScopeRecount | None, batch: int, day: int
+    ) -> tuple[str, str] | None:
+        pledge = self.spent.get(revision.nullifier)
+        if scope is None:
+            return "unknown-scope", f"a revision in scope {revision.scope_id.hex()[:16]}…"
+        if pledge is None or pledge.scope is not scope:
+            return "wrong-revision", "there is no such pledge in the scope"
+        verifier: ScopeVerifier = scope.judge.verifier
+        try:
+            verifier.verify_revision(revision, pledge.revision_key, pledge.serial)
+        except SignatureError as exc:
+            return "forged-revision", str(exc)
+        except ProtocolError as exc:
+            return "wrong-revision", str(exc)
+        manifest = scope.manifest
+        if pledge.revised_in == batch:
+            return "wrong-revision", "the second of this pledge in one batch"
+        if scope.closed_in is not None and scope.closed_in < batch:
+            return "late-entry", f"{manifest.title_text!r} closed on {format_day(manifest.closes)}"
+        # One accepted on the freeze day may be published a tick later, and with its pledge later still.
+        if day > manifest.freezes + 1 and pledge.batch != batch:
+            return "late-revision", f"changes ended on {format_day(manifest.freezes)}"
+        return None

@@ -1,0 +1,91 @@
+"""What an audit found: the counts, the faults, and whom the number still trusts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headcount_ledger.audit.fault import Fault
+from headcount_ledger.audit.scopes import Reached
+from headcount_spec.scope import ScopeId
+from headcount_spec.text import format_day
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeCount:
+    """The count of one scope at the last seal."""
+
+    scope_id: ScopeId
+    kind: str
+    parent: ScopeId | None
+    title: str
+    level: str  # what was proven of each person; levels are never added together
+    gross: int  # valid pledges
+    withdrawn: int
+    choices: Mapping[int, int]  # option → live pledges; empty without options
+    threshold: int
+    reached: Reached | None
+    opens: int  # day
+    closes: int
+    closed: bool  # its closing batch is there
+
+    @property
+    def live(self) -> int:
+        """The count."""
+        return self.gross - self.withdrawn
+
+    def to_json(self) -> dict[str, Any]:
+        """The members of a report."""
+        reached = self.reached
+        return {
+            "count": self.live,
+            "withdrawn": self.withdrawn,
+            "gross": self.gross,
+            "level": self.level,
+            "title": self.title,
+            "kind": self.kind,
+            "parent": self.parent.hex() if self.parent else None,
+            "choices": {str(choice): number for choice, number in sorted(self.choices.items())},
+            "threshold": self.threshold,
+            "reached": {"batch": reached.batch, "day": format_day(reached.day)} if reached else None,
+            "opens": format_day(self.opens),
+            "closes": format_day(self.closes),
+            "closed": self.closed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """The verdict on a ledger at one checkpoint."""
+
+    origin: str
+    size: int  # entries
+    root: bytes
+    batches: int
+    faults: tuple[Fault, ...]
+    faults_omitted: int  # beyond fault.MAX_PER_CODE of one code
+    scopes: Mapping[ScopeId, ScopeCount]
+    trusts: tuple[str, ...]  # sentences
+    cosigners: tuple[str, ...]  # witnesses of the checkpoint, by the policy's names
+    checkpoint: bytes  # as published, for the next audit to compare with
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        return {
+            "ok": self.ok,
+            "origin": self.origin,
+            "size": self.size,
+            "root": self.root.hex(),
+            "batches": self.batches,
+            "cosigners": list(self.cosigners),
+            "faults": [fault.to_json() for fault in self.faults],
+            "faults_omitted": self.faults_omitted,
+            "scopes": {scope.hex(): count.to_json() for scope, count in sorted(self.scopes.items())},
+            "trusts": list(self.trusts),
+        }

@@ -1,0 +1,221 @@
+"""One scope in the recount: its terms, its notices, its pledges and what they come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headcount_ledger.audit.bundle import ScopeJudge
+from headcount_ledger.audit.fault import FaultList
+from headcount_spec.errors import (
+    MalformedError,
+    NoticeConflictError,
+    SignatureError,
+    UnknownKeyError,
+)
+from headcount_spec.merkle import LeafHash
+from headcount_spec.notice import Notice, author, verify_notice
+from headcount_spec.scope import WITHDRAWN, Manifest
+from headcount_spec.text import format_day
+
+ISSUANCE_PATIENCE_DAYS = 7  # protocol, Section 4: a notice missing for seven days is a fault
+
+_CONTRADICTION = {"text": "swapped-terms", "opening": "wrong-opening", "closing": "wrong-closing"}
+
+
+@dataclass(slots=True)
+class CountedPledge:
+    """A pledge that counts, and what became of it."""
+
+    index: int
+    batch: int
+    scope: ScopeRecount
+    revision_key: bytes
+    choice: int
+    serial: int = 0
+    revised_in: int = -1  # batch of the last revision
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The first seal at which the threshold was reached; it is permanent."""
+
+    batch: int
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedNotice:
+    """A notice with its place in the log."""
+
+    index: int
+    offset: int
+    hash: LeafHash
+    notice: Notice
+
+
+@dataclass(slots=True)
+class ScopeRecount:
+    """What the entries so far say about one scope."""
+
+    manifest: Manifest
+    judge: ScopeJudge
+    batch: int  # of the manifest
+    gross: int = 0
+    withdrawn: int = 0
+    uncounted_pledges: int = 0  # invalid leaves, each with a fault of its own
+    uncounted_revisions: int = 0
+    choices: Counter[int] = field(default_factory=Counter)  # of live pledges
+    reached: Reached | None = None
+    closed_in: int | None = None  # batch
+    texts: set[str] = field(default_factory=set)
+    children: set[str] = field(default_factory=set)  # hex
+    openings: dict[str, int] = field(default_factory=dict)  # issuer → batch
+    issued: dict[str, int] = field(default_factory=dict)  # issuer → last published number
+    notices: list[int] = field(default_factory=list)  # indices
+    _previous: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # author → seq, leaf hash
+    _issuance_day: dict[str, int] = field(default_factory=dict)
+    _unjudged_since: dict[str, int] = field(default_factory=dict)  # issuer → day of a seal
+    _overdue: set[str] = field(default_factory=set)  # issuers already faulted
+
+    @property
+    def live(self) -> int:
+        """Counted pledges that are not withdrawn."""
+        return self.gross - self.withdrawn
+
+    def issuer_names(self) -> list[str]:
+        """All of them must sign."""
+        return [issuer.name for issuer in self.manifest.issuers]
+
+    def is_opened_before(self, batch: int) -> bool:
+        """Whether the terms and every issuer's opening stand in an earlier batch."""
+        opened = [self.openings.get(name, batch) for name in self.issuer_names()]
+        return self.batch < batch and all(b < batch for b in opened)
+
+    def count(self, pledge: CountedPledge) -> None:
+        """Count a pledge."""
+        self.gross += 1
+        self.choices[pledge.choice] += 1
+
+    def change(self, pledge: CountedPledge, choice: int) -> None:
+        """Count a revision of a pledge."""
+        for before, number in ((pledge.choice, -1), (choice, 1)):
+            if before == WITHDRAWN:
+                self.withdrawn += number
+            else:
+                self.choices[before] += number
+        pledge.choice = choice
+
+    def take_notices(self, notices: Sequence[PlacedNotice], batch: int, day: int, faults: FaultList) -> None:
+        """Verify one batch's notices of this scope, each author's in sequence."""
+        for placed in sorted(notices, key=lambda p: (p.notice.statement.role, p.notice.statement.seq)):
+            self.notices.append(placed.index)
+            if self._verify(placed, faults):
+                self._take(placed, batch, day, faults)
+        self.notices.sort()
+
+    def _verify(self, placed: PlacedNotice, faults: FaultList) -> bool:
+        notice, statement = placed.notice, placed.notice.statement
+        place = {"index": placed.index, "offset": placed.offset}
+        name = f"the {statement.type} notice"
+        try:
+            who = author(notice, self.manifest)
+        except UnknownKeyError as exc:
+            faults.add("forged-notice", f"{name}: {exc}", **place)
+            return False
+        try:
+            verify_notice(notice, self.manifest, self._previous.get(who))
+        except (SignatureError, UnknownKeyError) as exc:
+            faults.add("forged-notice", f"{name}: {exc}", **place)
+            return False
+        except NoticeConflictError as exc:
+            faults.add("notice-sequence", f"{name} of {who}: {exc}", **place)
+            self._previous[who] = (statement.seq, placed.hash)
+            return statement.type != "manifest"
+        except MalformedError as exc:
+            faults.add(_CONTRADICTION.get(statement.type, "forged-notice"), f"{name}: {exc}", **place)
+            self._previous[who] = (statement.seq, placed.hash)
+            return False
+        self._previous[who] = (statement.seq, placed.hash)
+        return True
+
+    def _take(self, placed: PlacedNotice, batch: int, day: int, faults: FaultList) -> None:
+        statement = placed.notice.statement
+        body = statement.body
+        if statement.type == "text":
+            self.texts.add(body["language"])
+        elif statement.type == "child":
+            self.children.add(body["scope"])
+        elif statement.type == "opening":
+            self.openings.setdefault(body["issuer"], batch)
+        elif statement.type == "issuance":
+            self._take_issuance(placed, body["issued"], body["day"], faults)
+        elif statement.type == "closing":
+            self._close(placed, body["day"], batch, day, faults)
+
+    def _take_issuance(self, placed: PlacedNotice, issued: int, day: int, faults: FaultList) -> None:
+        place = {"index": placed.index, "offset": placed.offset}
+        name = author(placed.notice, self.manifest).removeprefix("issuer:")
+        if issued < self.issued.get(name, 0) or day < self._issuance_day.get(name, 0):
+            faults.add("wrong-issuance", f"{name} says {issued} after {self.issued[name]}", **place)
+        # Counted here are the pledges up to the seal before: this batch's follow.
+        if self.gross > issued:
+            faults.add(
+                "issuance-below-pledges",
+                f"{self.gross} pledges stand before the notice in which {name} says {issued}",
+                **place,
+            )
+        self.issued[name], self._issuance_day[name] = issued, day
+        self._unjudged_since.pop(name, None)
+        self._overdue.discard(name)
+
+    def _close(self, placed: PlacedNotice, said_day: int, batch: int, day: int, faults: FaultList) -> None:
+        place = {"index": placed.index, "offset": placed.offset}
+        manifest = self.manifest
+        if self.closed_in is not None:
+            faults.add("wrong-closing", "the scope was closed before", **place)
+            return
+        self.closed_in = batch
+        if said_day != day or not manifest.closes < day <= manifest.deadline_day:
+            faults.add(
+                "wrong-closing",
+                f"the notice says {_date(said_day)}, the seal {_date(day)}, the terms after "
+                f"{_date(manifest.closes)} and by {_date(manifest.deadline_day)}",
+                **place,
+            )
+
+    def seal(self, batch: int, day: int, pledges: int, counted: int, faults: FaultList) -> None:
+        """Judge the scope at a seal: so many of the batch's leaves are its pledges, so many count."""
+        manifest = self.manifest
+        if 0 < pledges < manifest.min_batch and self.closed_in != batch:
+            faults.add(
+                "batch-below-minimum",
+                f"{pledges} pledges of {manifest.title_text!r} where {manifest.min_batch} must be",
+                batch=batch,
+            )
+        if self.closed_in is None and day > manifest.deadline_day and "closing" not in self._overdue:
+            self._overdue.add("closing")
+            faults.add(
+                "wrong-closing",
+                f"{manifest.title_text!r} is not closed although {_date(manifest.deadline_day)} has passed",
+                batch=batch,
+            )
+        for name in self.issuer_names():
+            if counted:
+                self._unjudged_since.setdefault(name, day)
+            since = self._unjudged_since.get(name, day)
+            if day - since > ISSUANCE_PATIENCE_DAYS and name not in self._overdue:
+                self._overdue.add(name)
+                faults.add(
+                    "missing-issuance",
+                    f"{name} has published no number since the pledges of {_date(since)}",
+                    batch=batch,
+                )
+        if self.reached is None and self.live >= manifest.threshold and day <= manifest.deadline_day:
+            self.reached = Reached(batch, day)
+
+
+def _date(day: int) -> str:
+    # A seal may say any 32-bit day; dates end at 9999-12-31.
+    return format_day(day) if day < 2_932_897 else f"day {day}"

@@ -1,0 +1,127 @@
+"""The hash tiles of every level and every published size, against the entries' own hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headcount_ledger.audit.fault import FaultList
+from headcount_ledger.audit.files import Files
+from headcount_spec.merkle import HASH_BYTES, CompactRange, RootHash
+from headcount_spec.tile import TILE_WIDTH, Bundle, Tile, TileBuilder
+
+
+class TreeRecount:
+    """Builds the tree again from leaf hashes and compares each tile as it is completed."""
+
+    def __init__(self, files: Files, size: int, faults: FaultList) -> None:
+        self._files = files
+        self.final_size = size  # of the checkpoint
+        self._faults = faults
+        self._builder = TileBuilder()
+        self._range = CompactRange()
+        self._parents: tuple[int, bytes] = (-1, b"")  # the level 1 tile that was read last
+
+    @property
+    def size(self) -> int:
+        """Leaves so far."""
+        return self._range.size
+
+    def root(self) -> RootHash:
+        """The root hash of the leaves so far."""
+        return self._range.root()
+
+    def root_with(self, hashes: Sequence[bytes]) -> RootHash:
+        """The root hash if these came next."""
+        ahead = self._range.copy()
+        ahead.extend(hashes)
+        return ahead.root()
+
+    def served_hashes(self, index: int, width: int) -> list[bytes] | None:
+        """The leaf hashes that a tile of level 0 says; a tile that is none is a fault."""
+        data = self.read_tile(Tile(0, index, width))
+        return None if data is None else _hashes(data)
+
+    def parent(self, index: int) -> bytes | None:
+        """What the tile of level 1 says about a full tile of level 0."""
+        tile, place = divmod(index, TILE_WIDTH)
+        if self._parents[0] != tile:
+            width = min(TILE_WIDTH, (self.final_size >> 8) - tile * TILE_WIDTH)
+            # Its own faults are found when it is completed.
+            data = self._files.find(Tile(1, tile, width).path) if width > 0 else None
+            self._parents = (tile, data or b"")
+        found = self._parents[1][place * HASH_BYTES : (place + 1) * HASH_BYTES]
+        return found if len(found) == HASH_BYTES else None
+
+    def extend(self, hashes: Sequence[bytes]) -> None:
+        """Add leaf hashes; full tiles above level 0 are compared."""
+        self._range.extend(hashes)
+        for tile, data in self._builder.extend(hashes):
+            if tile.level:
+                self._compare(tile, data)
+
+    def check_partials(self, bundle: bytes | None) -> None:
+        """Compare the partial tiles of a size that a checkpoint was published for.
+
+        bundle is what the partial entry bundle of this size must be, None if that is not known.
+        C2SP tlog-tiles: partial tiles may be deleted once the full tile exists.
+        """
+        for tile, data in self._builder.partial_tiles():
+            self._compare_partial(tile.path, data, tile.level, tile.index)
+        width = self.size % TILE_WIDTH
+        if width and bundle is not None:
+            part = Bundle(self.size // TILE_WIDTH, width)
+            self._compare_partial(part.path, bundle, 0, part.index)
+
+    def finish(self) -> None:
+        """Compare the partial tiles above level 0 of the whole tree."""
+        for tile, data in self._builder.partial_tiles():
+            if tile.level:
+                self._compare(tile, data)
+
+    def read_tile(self, tile: Tile) -> bytes | None:
+        """The bytes of a tile of the right length; anything else is a fault."""
+        data = None if tile.is_full else self._files.find(tile.path)
+        if data is None:
+            full = Tile(tile.level, tile.index)
+            data = self._files.find(full.path)
+            if data is not None and not tile.is_full:
+                data = data[: tile.size_bytes]
+        if data is None:
+            self._faults.add("unreadable-file", f"{tile.path} is missing")
+        elif len(data) != tile.size_bytes:
+            self._faults.add(
+                "broken-tile",
+                f"{tile.path} has {len(data)} bytes instead of {tile.size_bytes}",
+                offset=min(len(data), tile.size_bytes),
+            )
+            data = None
+        return data
+
+    def _compare(self, tile: Tile, expected: bytes) -> None:
+        data = self.read_tile(tile)
+        if data is not None and data != expected:
+            self._differs(tile.path, data, expected)
+
+    def _compare_partial(self, path: str, expected: bytes, level: int, index: int) -> None:
+        data = self._files.find(path)
+        if data is None:
+            complete = (self.final_size >> 8 * level) // TILE_WIDTH > index
+            if not complete:
+                self._faults.add("unreadable-file", f"{path} is missing")
+        elif data != expected:
+            self._differs(path, data, expected)
+
+    def _differs(self, path: str, data: bytes, expected: bytes) -> None:
+        at = first_difference(data, expected)
+        self._faults.add("broken-tile", f"{path} is not what the entries give from byte {at} on", offset=at)
+
+
+def first_difference(one: bytes, other: bytes) -> int:
+    """The offset of the first byte in which two byte strings differ."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def _hashes(data: bytes) -> list[bytes]:
+    return [data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES)]
