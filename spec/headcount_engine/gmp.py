@@ -7,11 +7,14 @@ not, so the message is blinded anew each time and never has a value that a calle
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import gmpy2
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
 
 from headcount_engine.pkcs1 import crt_parameters
+
+_gmp: Any = gmpy2  # its type stubs lack these functions
 
 
 class Gmp:
@@ -20,7 +23,7 @@ class Gmp:
     @property
     def name(self) -> str:
         """As "GMP 6.3.0"."""
-        return str(gmpy2.mp_version())
+        return str(_gmp.mp_version())
 
     def load_private_key(self, key: PrivateKey) -> GmpSigningKey:
         """A handle of this key."""
@@ -32,22 +35,22 @@ class GmpSigningKey:
 
     def __init__(self, key: PrivateKey) -> None:
         self.public: PublicKey = key.public
-        self._n, self._e = gmpy2.mpz(key.n), gmpy2.mpz(key.e)
-        self._p, self._q = gmpy2.mpz(key.p), gmpy2.mpz(key.q)
-        self._d_p, self._d_q, self._q_inv = (gmpy2.mpz(i) for i in crt_parameters(key))
+        self._n, self._e = _gmp.mpz(key.n), _gmp.mpz(key.e)
+        self._p, self._q = _gmp.mpz(key.p), _gmp.mpz(key.q)
+        self._d_p, self._d_q, self._q_inv = (_gmp.mpz(i) for i in crt_parameters(key))
 
     def private_op(self, m: bytes) -> bytes:
         """RSASP1 by the Chinese remainder theorem (RFC 8017, Section 5.2.1), blinded."""
         n, p, q = self._n, self._p, self._q
-        r = gmpy2.mpz(secrets.randbelow(self.public.n - 2) + 2)
-        blinded = int.from_bytes(m, "big") * gmpy2.powmod(r, self._e, n) % n
-        s_1 = gmpy2.powmod_sec(blinded % p, self._d_p, p)
-        s_2 = gmpy2.powmod_sec(blinded % q, self._d_q, q)
+        r = _gmp.mpz(secrets.randbelow(self.public.n - 2) + 2)
+        blinded = int.from_bytes(m, "big") * _gmp.powmod(r, self._e, n) % n
+        s_1 = _gmp.powmod_sec(blinded % p, self._d_p, p)
+        s_2 = _gmp.powmod_sec(blinded % q, self._d_q, q)
         s = s_2 + q * ((s_1 - s_2) * self._q_inv % p)
         # r shares a factor with n once in 2^1023 draws; invert would raise then.
-        return int(s * gmpy2.invert(r, n) % n).to_bytes(self.public.modulus_bytes, "big")
+        return int(s * _gmp.invert(r, n) % n).to_bytes(self.public.modulus_bytes, "big")
 
     def public_op(self, s: bytes) -> bytes:
         """RSAVP1."""
-        m = gmpy2.powmod(int.from_bytes(s, "big"), self._e, self._n)
+        m = _gmp.powmod(int.from_bytes(s, "big"), self._e, self._n)
         return int(m).to_bytes(self.public.modulus_bytes, "big")
