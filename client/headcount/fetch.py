@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 
 from headcount.transport import Transport, error_of, join
 from headcount_spec.errors import ConfigurationError, MalformedError, NotFoundError, UnavailableError
-
-Fetch = Callable[[str], bytes]
+from headcount_spec.tile import Fetch
 
 _CAPS = (
     (re.compile(r"checkpoint|checkpoints/[0-9]{1,19}"), 65_536),

@@ -16,7 +16,6 @@ from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 import httpx
-
 from headcount_spec import errors
 from headcount_spec.errors import MalformedError, ProtocolError, UnavailableError
 from headcount_spec.jcs import parse_json
@@ -88,13 +87,13 @@ class HttpTransport:
     ) -> Answer:
         """Send it."""
         who = origin_of(url)
-        with _converted(who):
-            with self._client.stream(
-                method, url, content=body or None, headers=dict(headers or {})
-            ) as response:
-                data = _capped(response, max_bytes, who)
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status_code, data, found)
+        with (
+            _converted(who),
+            self._client.stream(method, url, content=body or None, headers=dict(headers or {})) as response,
+        ):
+            data = _capped(response, max_bytes, who)
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, data, found)
 
     def close(self) -> None:
         """Close the connections."""
