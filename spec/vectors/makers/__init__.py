@@ -59,3 +59,10 @@ def octets(case: Case, field: str) -> bytes:
     if field in case:
         return str(case[field]).encode("utf-8")
     return bytes.fromhex(case[f"{field}_hex"])
+
+
+def same(case: Case, **outputs: Any) -> None:
+    """Compare what a run found with what the case says; a difference is a bug, not a refusal."""
+    for field, value in outputs.items():
+        if case[field] != value:
+            raise ValueError(f"another {field}")

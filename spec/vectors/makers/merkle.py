@@ -18,7 +18,7 @@ _LEAVES = [merkle.leaf_hash(entry) for entry in _ENTRIES]
 def make() -> dict[str, Any]:
     """Roots of the first nine sizes, every proof of sizes 1 to 5, and ways in which a proof is wrong."""
     return {
-        "about": "Merkle trees with SHA-256, RFC 6962, Section 2.1; proofs as RFC 9162, Section 2.1 verifies them.",
+        "about": "Merkle trees with SHA-256 (RFC 6962, Section 2.1) and proofs (RFC 9162, Section 2.1).",
         "source": "Made by makers/merkle.py; roots up to size 5 and the proofs 2 in 5 and 3 to 5 agree with "
         "another implementation.",
         "cases": [*_roots(), *_inclusion(), *_consistency()],
