@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import doctest
+
 import pytest
 import reference_merkle as reference
 from headcount_spec import merkle
@@ -207,3 +209,8 @@ def test_any_proof_verifies_or_is_refused(proof: list[bytes], a: int, b: int) ->
         merkle.verify_inclusion(proof, a, b, LEAVES[0], root)
     with pytest.raises(ProofError):
         merkle.verify_consistency([*proof, bytes(32)], a, b, root, merkle.EMPTY_ROOT)
+
+
+def test_the_examples_of_the_module_run() -> None:
+    assert doctest.testmod(merkle).failed == 0
+    assert doctest.testmod(merkle).attempted > 0

@@ -346,3 +346,8 @@ def test_a_builder_goes_on_where_a_published_tree_ends(size: int) -> None:
 def test_a_builder_cannot_go_on_from_nothing() -> None:
     with pytest.raises(ValueError, match="fetch"):
         TileBuilder(1)
+
+
+def test_the_examples_of_the_module_run() -> None:
+    assert doctest.testmod(tile).failed == 0
+    assert doctest.testmod(tile).attempted > 0
