@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 
 import pytest
 import reference_merkle as reference
