@@ -1,0 +1,118 @@
+"""Proving to be a person: from a scope's id to a finished pledge in a file.
+
+The terms are checked before anything is blinded; the seed is on the disk before an issuer hears of
+the scope; every answer is on the disk before the next question. Called again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from headcount.fetch import open_fetch
+from headcount.issuance import Conversation
+from headcount.ledger_view import LedgerView, Progress, open_ledger
+from headcount.pledge_file import PledgeFile, PledgeStore, Step
+from headcount.question import Ask
+from headcount.scope_view import ScopeView, find_scope
+from headcount.transport import Transport
+from headcount_spec.errors import ConfigurationError, MalformedError, NotEligibleError
+from headcount_spec.policy import Policy
+from headcount_spec.scope import ScopeId
+from headcount_spec.seed import SEED_BYTES
+
+
+def prove(
+    place: Path | PledgeStore,
+    ledger: str,
+    scope_id: ScopeId,
+    *,
+    policy: bytes,
+    transport: Transport,
+    ask: Ask,
+    day: int,
+    choice: int = 0,
+    remembered: Iterable[bytes] = (),
+    progress: Progress | None = None,
+    accepted: Callable[[LedgerView, ScopeView], None] | None = None,
+    draw: Callable[[int], bytes] = secrets.token_bytes,
+) -> PledgeFile:
+    """Ask every listed issuer to sign the same pledge, and keep it in the file.
+
+    ledger is an address or a folder, policy the bytes of a tlog-policy file, day today's UTC day,
+    remembered the signed checkpoints of earlier runs. accepted is told what was found and is trusted
+    from then on, before a person is asked anything.
+
+    Raises:
+        ConfigurationError: the file is there and holds another pledge, or cannot be written.
+        NotFoundError: the ledger has no such scope.
+        ScopeClosedError: it is not open today.
+        NotEligibleError: it has no such choice, or demands evidence that this program cannot give.
+        VerificationError: the terms, a key, the ledger or an issuer's signature does not hold; it stops.
+        MisbehaviourError: the ledger contradicts itself; carries the evidence.
+        UnavailableError: a party does not answer; the next call goes on from here.
+    """
+    store = PledgeStore.at(place)
+    content = store.load() if store.exists() else None
+    if content is not None:
+        _check_same(content, ledger, scope_id, policy, choice)
+        if content.is_proved:
+            return content
+        remembered = (*remembered, content.checkpoint)
+    view = open_ledger(open_fetch(ledger, transport), Policy.from_bytes(policy), remembered)
+    scope = find_scope(view, scope_id, progress=progress)
+    _check_terms(scope, choice, day)
+    if accepted is not None:
+        accepted(view, scope)
+    if content is None:
+        content = _begin(store, scope, view, ledger, policy, choice, draw(SEED_BYTES))
+    else:
+        content = store.save(replace(content, checkpoint=view.raw))
+    for index in range(len(content.manifest.issuers)):
+        if content.steps[index].authenticator is None:
+            content = _step(store, content, index, transport, ask)
+    return content
+
+
+def _check_same(content: PledgeFile, ledger: str, scope_id: ScopeId, policy: bytes, choice: int) -> None:
+    if content.manifest.scope_id != scope_id or content.choice != choice:
+        raise ConfigurationError("the file holds another pledge; choose another file for this one")
+    if content.ledger != ledger or content.policy != policy:
+        raise ConfigurationError("the pledge in the file was begun with another ledger address or policy")
+
+
+def _check_terms(scope: ScopeView, choice: int, day: int) -> None:
+    manifest = scope.manifest
+    manifest.check_open(day)
+    if manifest.holds_sealed:
+        raise NotEligibleError("the scope takes sealed deposits, which this program cannot make")
+    if not manifest.valid_choice(choice):
+        raise NotEligibleError("the scope does not offer this choice")
+
+
+def _begin(
+    store: PledgeStore,
+    scope: ScopeView,
+    view: LedgerView,
+    ledger: str,
+    policy: bytes,
+    choice: int,
+    seed: bytes,
+) -> PledgeFile:
+    steps = tuple(Step() for _ in scope.manifest.issuers)
+    try:
+        return store.create(PledgeFile(ledger, policy, scope.manifest, choice, seed, view.raw, steps))
+    except MalformedError as exc:
+        raise ConfigurationError(f"this cannot be kept in a pledge file: {exc}") from exc
+
+
+def _step(store: PledgeStore, content: PledgeFile, index: int, transport: Transport, ask: Ask) -> PledgeFile:
+    def keep(session: str | None) -> None:
+        nonlocal content
+        content = store.save(content.with_step(index, Step(session=session)))
+
+    conversation = Conversation(content.manifest, index, transport, ask)
+    authenticator = conversation.obtain(content.steps[index].session, keep, content.nullifier, content.seed)
+    return store.save(content.with_step(index, Step(authenticator=authenticator)))
