@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keys
 import pytest
 import reference
@@ -8,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa as pyca
 from cryptography.hazmat.primitives.hashes import SHA384
 from headcount_spec import blind_rsa
 from headcount_spec.blind_rsa import PublicKey
-from headcount_spec.errors import MalformedError, SignatureError
+from headcount_spec.errors import CorruptionError, MalformedError, SignatureError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,3 +156,8 @@ def test_each_part_of_the_encoding_is_checked(at: int, bit: int) -> None:
 def test_repr_shows_no_secret() -> None:
     assert str(KEY.d) not in repr(KEY)
     assert str(KEY.p) not in repr(KEY)
+
+
+def test_blind_sign_checks_its_result() -> None:
+    with pytest.raises(CorruptionError):
+        blind_rsa.blind_sign(replace(KEY, d=KEY.d ^ 2), (5).to_bytes(256, "big"))
