@@ -270,6 +270,18 @@ def test_a_full_tile_of_another_length_is_refused_as_fallback() -> None:
         TileReader(Files(short), 200).entry(0)
 
 
+@given(st.data(), st.integers(1, 600))
+def test_a_reader_survives_any_files(data: st.DataObject, size: int) -> None:
+    files = reference.published(ENTRIES[:size])
+    for path in data.draw(st.sets(st.sampled_from(sorted(files)))):
+        files[path] = data.draw(st.binary(max_size=40))
+    index = data.draw(st.integers(0, size - 1))
+    reader = TileReader(Files(files), size)
+    for call in (reader.root, lambda: reader.entry(index), lambda: reader.inclusion_proof(index)):
+        with contextlib.suppress(MalformedError, NotFoundError):
+            call()
+
+
 def test_a_reader_keeps_few_tiles() -> None:
     size = 1030 * 256
     row = bytes(8192)
