@@ -282,6 +282,28 @@ def sample(*, witnessed: bool = False) -> Ledger:
 
 
 @functools.cache
+def _small() -> Ledger:
+    one = manifests.manifest(threshold=6, witnesses=f"witness w {WITNESS.cosigner_key.to_text()}\nquorum w\n")
+    p = [manifests.pledge(one, 200 + i) for i in range(7)]
+    opening = manifests.opening(one)
+    return build(
+        (
+            Batch(OPENS - 1, raw(manifests.manifest_notice(one), *manifests.text_notices(one), opening)),
+            Batch(OPENS, raw(*p[:3])),
+            Batch(OPENS + 1, raw(*p[3:6], manifests.revision(p[0], 200))),
+            Batch(OPENS + 2, raw(manifests.issuance(one, OPENS + 2, 16, opening))),
+            Batch(CLOSES + 1, raw(p[6], manifests.closing(one))),
+        ),
+        witnesses=(WITNESS,),
+    )
+
+
+def small() -> Ledger:
+    """A valid ledger of one scope with a witness, as short as one can be that has everything."""
+    return _small().copy()
+
+
+@functools.cache
 def _long(leaves: int) -> Ledger:
     one = campaign()
     notices = [manifests.manifest_notice(one), *manifests.text_notices(one), *manifests.openings(one)]

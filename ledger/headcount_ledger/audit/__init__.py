@@ -7,7 +7,7 @@ block's bytes; ``recount`` and ``seals`` merge their results in the order of the
 
 from headcount_ledger.audit.engine import audit
 from headcount_ledger.audit.fault import SENTENCES, Fault
-from headcount_ledger.audit.receipt import Receipt
+from headcount_ledger.audit.receipt import Receipt, ReceiptState
 from headcount_ledger.audit.report import AuditReport, ScopeCount
 
-__all__ = ["SENTENCES", "AuditReport", "Fault", "Receipt", "ScopeCount", "audit"]
+__all__ = ["SENTENCES", "AuditReport", "Fault", "Receipt", "ReceiptState", "ScopeCount", "audit"]

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from headcount_ledger.audit.bundle import BundleScan, Leaf
 from headcount_spec.merkle import root
+
+from headcount_ledger.audit.bundle import BundleScan, Leaf
 
 Accept = Callable[[Sequence[bytes]], bool]  # whether the tree above is over these leaf hashes
 

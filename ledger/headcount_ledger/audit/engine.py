@@ -9,20 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from headcount_ledger.audit import trust
-from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, judge_checkpoint
-from headcount_ledger.audit.block import NO_HASH, Block, is_over, settle
-from headcount_ledger.audit.bundle import EMPTY_SCAN, BundleScan, scan_bundle
-from headcount_ledger.audit.fault import FaultList
-from headcount_ledger.audit.files import Files
-from headcount_ledger.audit.receipt import HeldReceipt, Receipt, check_receipt, compare_receipt
-from headcount_ledger.audit.recount import Recount, Slot
-from headcount_ledger.audit.report import AuditReport, ScopeCount
-from headcount_ledger.audit.scopes import ScopeRecount
-from headcount_ledger.audit.seals import SealAudit, SealedBatch
-from headcount_ledger.audit.strangers import Differences
-from headcount_ledger.audit.totals import TotalsAudit
-from headcount_ledger.audit.tree import TreeRecount
 from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.errors import MalformedError, NotFoundError, ProtocolError, UnavailableError
 from headcount_spec.merkle import LeafHash, RootHash
@@ -31,6 +17,28 @@ from headcount_spec.scope import ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.text import parse_decimal
 from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch
+
+from headcount_ledger.audit import trust
+from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, judge_checkpoint
+from headcount_ledger.audit.block import NO_HASH, Block, is_over, settle
+from headcount_ledger.audit.bundle import EMPTY_SCAN, BundleScan, scan_bundle
+from headcount_ledger.audit.fault import FaultList
+from headcount_ledger.audit.files import Files
+from headcount_ledger.audit.receipt import (
+    Found,
+    HeldReceipt,
+    Receipt,
+    ReceiptState,
+    check_receipt,
+    compare_receipt,
+)
+from headcount_ledger.audit.recount import Recount, Slot
+from headcount_ledger.audit.report import AuditReport, ScopeCount
+from headcount_ledger.audit.scopes import ScopeRecount
+from headcount_ledger.audit.seals import SealAudit, SealedBatch
+from headcount_ledger.audit.strangers import Differences
+from headcount_ledger.audit.totals import TotalsAudit
+from headcount_ledger.audit.tree import TreeRecount
 
 Progress = Callable[[int, int], None]  # entries done, entries in all
 
@@ -83,6 +91,7 @@ class _Audit:
         self.places: dict[LeafHash, int] = {}  # of the entries that somebody holds a receipt of
         self.leaves_at: dict[int, LeafHash] = {}
         self.held: list[HeldReceipt] = []
+        self.states: tuple[ReceiptState, ...] = ()
         self.is_whole = True  # every block could be read
 
     def run(self) -> AuditReport:
@@ -121,7 +130,7 @@ class _Audit:
 
     def _prepare_marks(self) -> None:
         marks = {0} if self.remembered is None else {0, self.remembered.size}
-        marks |= {held.checkpoint.size for held in self.held if held.checkpoint is not None}
+        marks |= {checkpoint.size for held in self.held for checkpoint in held.checkpoints}
         self.marks = marks
         self.wanted = {held.receipt.leaf_hash for held in self.held}
         self.wanted |= {held.receipt.promise.leaf_hash for held in self.held if held.receipt.promise}
@@ -199,6 +208,7 @@ class _Audit:
 
     def _take_block(self, block: Block, scan: BundleScan, data: bytes | None) -> None:
         cut = 0
+        strangers = {stranger.index: stranger.leaf for stranger in block.strangers}
         for place, (leaf_hash, leaf) in enumerate(zip(block.hashes, block.leaves, strict=True)):
             index = block.first + place
             slot = Slot(index, LeafHash(leaf_hash), leaf)
@@ -206,41 +216,48 @@ class _Audit:
                 self.places.setdefault(slot.hash, index)
             if index in self.wanted_at:
                 self.leaves_at[index] = slot.hash
-            is_seal = leaf is not None and isinstance(leaf.entry, Seal)
-            if is_seal or index + 1 in self.marks:
+            # A changed seal still ends its batch.
+            here = leaf or strangers.get(index)
+            seal = here.entry if here is not None and isinstance(here.entry, Seal) else None
+            if seal is not None or index + 1 in self.marks:
                 self.tree.extend(block.hashes[cut : place + 1])
                 cut = place + 1
                 if index + 1 in self.marks:
                     self.roots[index + 1] = self.tree.root()
-            if leaf is not None and isinstance(leaf.entry, Seal):
-                part = data[: scan.ends[place]] if data is not None and block.is_served_whole else None
-                self._close_batch(slot, leaf.entry, part)
-            else:
+            if seal is None:
                 self.pending.append(slot)
+            else:
+                part = data[: scan.ends[place]] if data is not None and block.is_served_whole else None
+                self._close_batch(slot, seal, part)
         self.tree.extend(block.hashes[cut:])
 
     def _close_batch(self, slot: Slot, seal: Seal, part: bytes | None) -> None:
         if self.is_whole and slot.index + 1 < self.tree.final_size:
             self.tree.check_partials(part)
-        missing = sum(other.leaf is None for other in self.pending)
-        number = self.seals.number(slot, seal, missing)
+        if slot.leaf is None:
+            number, day = self.seals.next_batch, max(seal.day, self.seals.last_day)
+        else:
+            missing = sum(other.leaf is None for other in self.pending)
+            number, day = self.seals.number(slot, seal, missing), seal.day
         self.starts.append(self.pending[0].index if self.pending else slot.index)
         self.numbers.append(number)
         known = len(self.faults)
-        count = self.recount.take_batch(self.pending, number, seal.day)
+        count = self.recount.take_batch(self.pending, number, day)
         root_after = self.tree.root()
-        self.seals.close(
-            SealedBatch(
-                number=number,
-                slots=self.pending,
-                seal_slot=slot,
-                seal=seal,
-                count=count,
-                codes=self.faults.codes_from(known),
-                root_before=self.root_before,
-                root_after=root_after,
-            )
+        batch = SealedBatch(
+            number=number,
+            slots=self.pending,
+            seal_slot=slot,
+            seal=seal,
+            count=count,
+            codes=self.faults.codes_from(known),
+            root_before=self.root_before,
+            root_after=root_after,
         )
+        if slot.leaf is None:
+            self.seals.lose(batch)
+        else:
+            self.seals.close(batch)
         self.root_before = root_after
         self.pending = []
 
@@ -268,18 +285,18 @@ class _Audit:
                 "wrong-root", f"they lead to {root.hex()[:16]}… and {checkpoint.root.hex()[:16]}… is signed"
             )
         self.differences.name(self.recount, self.faults)
-        if is_coherent:
+        if is_coherent and not self.recount.has_gaps:
             self._check_hints()
         self._check_remembered(judged, is_coherent)
-        for held in self.held:
-            compare_receipt(
-                held,
-                self.places,
-                self.leaves_at.get,
-                self.roots.get if is_coherent else lambda size: None,
-                self.seals.last_day,
-                self.faults,
-            )
+        for checkpoint_held in {c for held in self.held for c in held.checkpoints}:
+            if checkpoint_held.size > checkpoint.size:
+                self.faults.add(
+                    "rolled-back-ledger",
+                    f"{checkpoint.size} entries are left of {checkpoint_held.size} that it had signed",
+                )
+        roots = self.roots if is_coherent else {}
+        found = Found(self.places, self.leaves_at, roots, self.seals.last_day)
+        self.states = tuple(compare_receipt(held, found, self.faults) for held in self.held)
 
     def _check_hints(self) -> None:
         """``scopes/<id>`` lists the places of the scope's notices, so that clients need not search."""
@@ -342,6 +359,7 @@ class _Audit:
             trusts=trust.sentences(
                 scopes.values(), self.policy, cosigners, remembered=self.remembered is not None
             ),
+            receipts=self.states,
             cosigners=cosigners,
             checkpoint=raw,
         )

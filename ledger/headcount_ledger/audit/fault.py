@@ -28,7 +28,7 @@ SENTENCES = MappingProxyType(
         "malformed-checkpoint": "a checkpoint is not in its format",
         "forged-checkpoint": "a checkpoint is not signed by the ledger's key",
         "witness-quorum": "too few witnesses have signed a checkpoint",
-        "broken-tile": "a hash tile is not what the entries give",
+        "broken-tile": "a tile or an older partial file is not what the entries give",
         "malformed-bundle": "an entry bundle is not in its format",
         "wrong-root": "the entries do not lead to the root hash that the ledger signed",
         "wrong-hint": "the list of a scope's notices does not name its notices",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from headcount_ledger.audit.fault import FaultList
-from headcount_spec.checkpoint import Checkpoint, parse_checkpoint
+from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.errors import MalformedError, ProofError, ProtocolError
 from headcount_spec.merkle import LeafHash, RootHash, root_from_inclusion
 from headcount_spec.policy import Policy
 from headcount_spec.promise import Promise, verify_promise
 from headcount_spec.text import format_day
 from headcount_spec.tlog_proof import TlogProof
+
+from headcount_ledger.audit.fault import FaultList
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Receipt:
     leaf_hash: LeafHash | None  # None for a proof without its entry
     proof: TlogProof | None = None
     promise: Promise | None = None
+    checkpoint: bytes | None = None  # that the holder accepted before, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,22 @@ class HeldReceipt:
     """A receipt that was checked against the policy, before the ledger is looked at."""
 
     receipt: Receipt
-    checkpoint: Checkpoint | None  # of its proof
+    checkpoints: tuple[Checkpoint, ...]  # that the ledger has signed; of the proof first
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptState:
+    """What became of a receipt's entry."""
+
+    name: str
+    state: str  # "included", "promised" or "missing"
+    index: int | None = None
+    deadline: int | None = None  # day until which a promised entry must be there
+
+    def to_json(self) -> dict[str, str | int | None]:
+        """The members of a report."""
+        deadline = None if self.deadline is None else format_day(self.deadline)
+        return {"name": self.name, "state": self.state, "index": self.index, "deadline": deadline}
 
 
 def check_receipt(receipt: Receipt, origin: str, policy: Policy) -> HeldReceipt:
@@ -39,65 +56,75 @@ def check_receipt(receipt: Receipt, origin: str, policy: Policy) -> HeldReceipt:
     Raises:
         ProofError: another ledger's, or its signatures or hashes do not verify.
     """
+    proof, promise = receipt.proof, receipt.promise
+    checkpoints = []
     try:
-        if receipt.promise is not None:
-            if receipt.leaf_hash not in (None, receipt.promise.leaf_hash):
+        if promise is not None:
+            if receipt.leaf_hash not in (None, promise.leaf_hash):
                 raise MalformedError("the promise is of another entry")
-            verify_promise(receipt.promise, policy.log_key(origin))
-        if receipt.proof is None:
-            return HeldReceipt(receipt, None)
-        proof = receipt.proof
-        # Today's witness policy may be younger than the receipt: the log's signature is what binds it.
-        checkpoint = parse_checkpoint(proof.checkpoint).checkpoint
-        Policy(logs=policy.logs).verify_checkpoint(proof.checkpoint)
-        if checkpoint.origin != origin:
-            raise MalformedError("the receipt is of another ledger")
-        if receipt.leaf_hash is not None:
-            root = root_from_inclusion(proof.hashes, proof.index, checkpoint.size, receipt.leaf_hash)
-            if root != checkpoint.root:
-                raise MalformedError("its hashes do not lead to the signed root")
-        elif not 0 <= proof.index < checkpoint.size:
-            raise MalformedError("its index is not below the tree size")
+            verify_promise(promise, policy.log_key(origin))
+        for raw in (None if proof is None else proof.checkpoint, receipt.checkpoint):
+            if raw is not None:
+                checkpoints.append(_verify(raw, origin, policy))
+        if proof is not None:
+            _check_proof(proof, receipt.leaf_hash, checkpoints[0])
     except ProtocolError as exc:
         raise ProofError(f"{receipt.name} proves nothing here: {exc}") from exc
-    return HeldReceipt(receipt, checkpoint)
+    return HeldReceipt(receipt, tuple(checkpoints))
 
 
-def compare_receipt(
-    held: HeldReceipt,
-    places: dict[LeafHash, int],
-    leaf_at: Callable[[int], LeafHash | None],
-    root_at: Callable[[int], RootHash | None],
-    last_day: int,
-    faults: FaultList,
-) -> None:
+def _verify(raw: bytes, origin: str, policy: Policy) -> Checkpoint:
+    # Today's witness policy may be younger than the receipt: the log's signature is what binds it.
+    checkpoint = Policy(logs=policy.logs).verify_checkpoint(raw).signed.checkpoint
+    if checkpoint.origin != origin:
+        raise MalformedError("it is of another ledger")
+    return checkpoint
+
+
+def _check_proof(proof: TlogProof, leaf: LeafHash | None, checkpoint: Checkpoint) -> None:
+    if leaf is not None and not _leads(proof, leaf, checkpoint):
+        raise MalformedError("its hashes do not lead to the signed root")
+    if not proof.index < checkpoint.size:
+        raise MalformedError("its index is not below the tree size")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the recount has seen of what receipts speak of."""
+
+    places: Mapping[LeafHash, int]
+    leaves: Mapping[int, LeafHash]
+    roots: Mapping[int, RootHash]  # empty if the files contradict their checkpoint
+    last_day: int
+
+
+def compare_receipt(held: HeldReceipt, found: Found, faults: FaultList) -> ReceiptState:
     """Look for the receipt's entry in the recounted log."""
-    receipt, proof, checkpoint = held.receipt, held.receipt.proof, held.checkpoint
-    if proof is not None and checkpoint is not None:
-        here = leaf_at(proof.index)
-        if here is not None and _leads(proof, here, checkpoint):
-            pass  # the very entry at the very place
-        elif receipt.leaf_hash in places:
-            pass  # it has moved; the roots below differ
-        else:
-            faults.add(
-                "deleted-entry",
-                f"{receipt.name} proves an entry that the ledger no longer holds",
-                index=proof.index,
-            )
-            return
-        if root_at(checkpoint.size) not in (None, checkpoint.root):
-            faults.add(
-                "forked-ledger",
-                f"the ledger signed another tree of {checkpoint.size} entries in {receipt.name}",
-            )
-        return
-    promise = receipt.promise
-    if promise is not None and promise.leaf_hash not in places and last_day > promise.deadline:
+    receipt, proof, promise = held.receipt, held.receipt.proof, held.receipt.promise
+    name = receipt.name
+    leaf = receipt.leaf_hash or (promise.leaf_hash if promise else None)
+    index = found.places.get(leaf) if leaf is not None else None
+    if index is None and proof is not None:
+        # A proof without its entry: it leads from the leaf at its index, or that is another one.
+        here = found.leaves.get(proof.index)
+        if here is not None and _leads(proof, here, held.checkpoints[0]):
+            index = proof.index
+    if index is None and proof is not None:
         faults.add(
-            "broken-promise",
-            f"the entry of {receipt.name} was promised by {format_day(promise.deadline)}",
+            "deleted-entry", f"{name} proves an entry that the ledger no longer holds", index=proof.index
         )
+        return ReceiptState(name, "missing", proof.index)
+    for checkpoint in held.checkpoints:
+        if found.roots.get(checkpoint.size, checkpoint.root) != checkpoint.root:
+            faults.add(
+                "forked-ledger", f"in {name} the ledger has signed another tree of {checkpoint.size} entries"
+            )
+    if index is not None or promise is None:
+        return ReceiptState(name, "included" if index is not None else "missing", index)
+    if found.last_day > promise.deadline:
+        faults.add("broken-promise", f"the entry of {name} was promised by {format_day(promise.deadline)}")
+        return ReceiptState(name, "missing", None, promise.deadline)
+    return ReceiptState(name, "promised", None, promise.deadline)
 
 
 def _leads(proof: TlogProof, leaf: LeafHash, checkpoint: Checkpoint) -> bool:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from headcount_engine.acceptance import ScopeVerifier
-from headcount_ledger.audit.bundle import Leaf, ScopeJudge
-from headcount_ledger.audit.fault import FaultList, Place
-from headcount_ledger.audit.scopes import CountedPledge, PlacedNotice, ScopeRecount
 from headcount_spec import blind_rsa, lint, spki
 from headcount_spec.batch import check_order
 from headcount_spec.errors import ProtocolError, SignatureError
@@ -24,6 +21,10 @@ from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import format_day
+
+from headcount_ledger.audit.bundle import Leaf, ScopeJudge
+from headcount_ledger.audit.fault import FaultList, Place
+from headcount_ledger.audit.scopes import CountedPledge, PlacedNotice, ScopeRecount
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,17 @@ class Recount:
         self._origin = origin
         self._log_keys = tuple(log_keys)
         self._faults = faults
-        self.unknown: set[ScopeId] = set()
+        self._uncounted: set[Nullifier] = set()  # of invalid pledges, each faulted
+        self.has_gaps = False  # some entry is not served
+        self.unknown: set[ScopeId] = set()  # without terms, each faulted once
 
     def take_batch(self, slots: Sequence[Slot], batch: int, day: int) -> BatchCount:
         """Judge and count the entries of one batch, the seal not among them."""
         present = [(slot, slot.leaf) for slot in slots if slot.leaf is not None]
         is_ordered = self._check_order(present, batch)
+        self.has_gaps = self.has_gaps or len(present) < len(slots)
+        for scope in self.scopes.values():
+            scope.has_gaps = self.has_gaps
         notices: list[PlacedNotice] = []
         leaves: Counter[ScopeId] = Counter()
         counted: Counter[ScopeId] = Counter()
@@ -120,15 +126,9 @@ class Recount:
             if scope is not None:
                 scope.take_notices(theirs, batch, day, self._faults)
                 continue
-            if scope_id not in self.unknown:
-                self.unknown.add(scope_id)
-                self._faults.add(
-                    "unknown-scope",
-                    f"notices of scope {scope_id.hex()[:16]}…, one of them here",
-                    batch=batch,
-                    index=theirs[0].index,
-                    offset=theirs[0].offset,
-                )
+            first = theirs[0]
+            place: Place = {"batch": batch, "index": first.index, "offset": first.offset}
+            self._add_unknown(scope_id, "notices", place)
 
     def _open(self, placed: PlacedNotice, manifest: Manifest, batch: int) -> None:
         place: Place = {"batch": batch, "index": placed.index, "offset": placed.offset}
@@ -146,7 +146,7 @@ class Recount:
         if problems:
             self._faults.add("refused-terms", f"{manifest.title_text!r}: {'; '.join(problems)}", **place)
         judge = self.judges[manifest.scope_id] = ScopeJudge(manifest)
-        self.scopes[manifest.scope_id] = ScopeRecount(manifest, judge, batch)
+        self.scopes[manifest.scope_id] = ScopeRecount(manifest, judge, batch, has_gaps=self.has_gaps)
 
     def _take_pledge(self, slot: Slot, leaf: Leaf, pledge: Pledge, batch: int, day: int) -> bool:
         place: Place = {"batch": batch, "index": slot.index, "offset": leaf.offset}
@@ -158,6 +158,7 @@ class Recount:
         if fault is not None:
             self._faults.add(*fault, **place)
             scope.uncounted_pledges += 1
+            self._uncounted.add(pledge.nullifier)
             return False
         counted = CountedPledge(slot.index, batch, scope, pledge.revision_key, pledge.choice)
         self.spent[pledge.nullifier] = counted
@@ -175,7 +176,7 @@ class Recount:
         if verdict.code:
             return verdict.code, verdict.detail
         manifest = scope.manifest
-        if not scope.is_opened_before(batch):
+        if not scope.is_opened_before(batch) and not self.has_gaps:
             return "missing-opening", f"not every issuer has opened {manifest.title_text!r}"
         if day < manifest.opens:
             return "early-entry", f"{manifest.title_text!r} opens on {format_day(manifest.opens)}"
@@ -187,7 +188,6 @@ class Recount:
         """A pledge whose terms are not there: has somebody put other terms in their place?"""
         if pledge.scope_id in self.unknown:
             return
-        self.unknown.add(pledge.scope_id)
         name = f"scope {pledge.scope_id.hex()[:16]}…"
         for scope in self.scopes.values() if swapped else ():
             for issuer in scope.manifest.issuers:
@@ -200,29 +200,43 @@ class Recount:
                         "whose terms are others",
                         **place,
                     )
+                    self.unknown.add(pledge.scope_id)
                     return
-        self._faults.add("unknown-scope", f"pledges of {name}, the first of them here", **place)
+        self._add_unknown(pledge.scope_id, "pledges", place)
 
     def _take_revision(self, slot: Slot, leaf: Leaf, revision: Revision, batch: int, day: int) -> None:
+        place: Place = {"batch": batch, "index": slot.index, "offset": leaf.offset}
         scope = self.scopes.get(revision.scope_id)
-        fault = self._judge_revision(revision, scope, batch, day)
-        if fault is None:
-            pledge = self.spent[revision.nullifier]
-            pledge.serial, pledge.revised_in = revision.serial, batch
-            pledge.scope.change(pledge, revision.choice)
+        if scope is None:
+            self._add_unknown(revision.scope_id, "revisions", place)
             return
-        self._faults.add(*fault, batch=batch, index=slot.index, offset=leaf.offset)
-        if scope is not None:
+        pledge = self.spent.get(revision.nullifier)
+        if pledge is None or pledge.scope is not scope:
+            # That its pledge does not count, or is not served, is a fault already.
+            if not self.has_gaps and revision.nullifier not in self._uncounted:
+                self._faults.add("wrong-revision", "there is no such pledge in the scope", **place)
             scope.uncounted_revisions += 1
+            return
+        fault = self._judge_revision(revision, pledge, batch, day)
+        if fault is None:
+            pledge.serial, pledge.revised_in = revision.serial, batch
+            scope.change(pledge, revision.choice)
+        else:
+            scope.uncounted_revisions += 1
+            self._faults.add(*fault, **place)
+
+    def _add_unknown(self, scope_id: ScopeId, what: str, place: Place) -> None:
+        """A scope whose terms are not there is one fault, however many entries it has."""
+        if scope_id not in self.unknown:
+            self.unknown.add(scope_id)
+            self._faults.add(
+                "unknown-scope", f"{what} of scope {scope_id.hex()[:16]}…, the first of them here", **place
+            )
 
     def _judge_revision(
-        self, revision: Revision, scope: ScopeRecount | None, batch: int, day: int
+        self, revision: Revision, pledge: CountedPledge, batch: int, day: int
     ) -> tuple[str, str] | None:
-        pledge = self.spent.get(revision.nullifier)
-        if scope is None:
-            return "unknown-scope", f"a revision in scope {revision.scope_id.hex()[:16]}…"
-        if pledge is None or pledge.scope is not scope:
-            return "wrong-revision", "there is no such pledge in the scope"
+        scope = pledge.scope
         verifier: ScopeVerifier = scope.judge.verifier
         try:
             verifier.verify_revision(revision, pledge.revision_key, pledge.serial)

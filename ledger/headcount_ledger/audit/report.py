@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headcount_ledger.audit.fault import Fault
-from headcount_ledger.audit.scopes import Reached
 from headcount_spec.scope import ScopeId
 from headcount_spec.text import format_day
+
+from headcount_ledger.audit.fault import Fault
+from headcount_ledger.audit.receipt import ReceiptState
+from headcount_ledger.audit.scopes import Reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class AuditReport:
     faults_omitted: int  # beyond fault.MAX_PER_CODE of one code
     scopes: Mapping[ScopeId, ScopeCount]
     trusts: tuple[str, ...]  # sentences
+    receipts: tuple[ReceiptState, ...]
     cosigners: tuple[str, ...]  # witnesses of the checkpoint, by the policy's names
     checkpoint: bytes  # as published, for the next audit to compare with
 
@@ -87,5 +90,6 @@ class AuditReport:
             "faults": [fault.to_json() for fault in self.faults],
             "faults_omitted": self.faults_omitted,
             "scopes": {scope.hex(): count.to_json() for scope, count in sorted(self.scopes.items())},
+            "receipts": [state.to_json() for state in self.receipts],
             "trusts": list(self.trusts),
         }

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from headcount_ledger.audit.bundle import ScopeJudge
-from headcount_ledger.audit.fault import FaultList
 from headcount_spec.errors import (
     MalformedError,
     NoticeConflictError,
@@ -18,6 +16,9 @@ from headcount_spec.merkle import LeafHash
 from headcount_spec.notice import Notice, author, verify_notice
 from headcount_spec.scope import WITHDRAWN, Manifest
 from headcount_spec.text import format_day
+
+from headcount_ledger.audit.bundle import ScopeJudge
+from headcount_ledger.audit.fault import FaultList
 
 ISSUANCE_PATIENCE_DAYS = 7  # protocol, Section 4: a notice missing for seven days is a fault
 
@@ -74,6 +75,7 @@ class ScopeRecount:
     openings: dict[str, int] = field(default_factory=dict)  # issuer → batch
     issued: dict[str, int] = field(default_factory=dict)  # issuer → last published number
     notices: list[int] = field(default_factory=list)  # indices
+    has_gaps: bool = False  # entries of the log are not served, so that what is missing proves nothing
     _previous: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # author → seq, leaf hash
     _issuance_day: dict[str, int] = field(default_factory=dict)
     _unjudged_since: dict[str, int] = field(default_factory=dict)  # issuer → day of a seal
@@ -130,7 +132,8 @@ class ScopeRecount:
             faults.add("forged-notice", f"{name}: {exc}", **place)
             return False
         except NoticeConflictError as exc:
-            faults.add("notice-sequence", f"{name} of {who}: {exc}", **place)
+            if not (self.has_gaps and statement.seq >= exc.seq):
+                faults.add("notice-sequence", f"{name} of {who}: {exc}", **place)
             self._previous[who] = (statement.seq, placed.hash)
             return statement.type != "manifest"
         except MalformedError as exc:
@@ -188,7 +191,7 @@ class ScopeRecount:
     def seal(self, batch: int, day: int, pledges: int, counted: int, faults: FaultList) -> None:
         """Judge the scope at a seal: so many of the batch's leaves are its pledges, so many count."""
         manifest = self.manifest
-        if 0 < pledges < manifest.min_batch and self.closed_in != batch:
+        if 0 < pledges < manifest.min_batch and self.closed_in != batch and not self.has_gaps:
             faults.add(
                 "batch-below-minimum",
                 f"{pledges} pledges of {manifest.title_text!r} where {manifest.min_batch} must be",
@@ -205,7 +208,7 @@ class ScopeRecount:
             if counted:
                 self._unjudged_since.setdefault(name, day)
             since = self._unjudged_since.get(name, day)
-            if day - since > ISSUANCE_PATIENCE_DAYS and name not in self._overdue:
+            if day - since > ISSUANCE_PATIENCE_DAYS and name not in self._overdue and not self.has_gaps:
                 self._overdue.add(name)
                 faults.add(
                     "missing-issuance",

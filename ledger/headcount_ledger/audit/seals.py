@@ -6,16 +6,18 @@ once and a later one is still seen.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+
+from headcount_spec.merkle import LeafHash, RootHash
+from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
+from headcount_spec.text import format_day
 
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_closing_quorum
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.recount import BatchCount, Recount, Slot
 from headcount_ledger.audit.totals import TotalsAudit
-from headcount_spec.merkle import LeafHash, RootHash
-from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
-from headcount_spec.text import format_day
 
 # With one of these found in a batch, its broken chain needs no other explanation. A foreign key is
 # none: a changed authenticator looks the same.
@@ -80,6 +82,7 @@ class SealAudit:
     _shift: int = 0  # what the seals say of an index, less what it is
     _altered: bool = False  # some batch is not the one that was sealed
     _jumped: bool = False  # batches are missing before this one
+    _pledges: int = 0  # leaves so far
     _doubt: int | None = None  # batch whose chain is wrong although its entries are good
     _suspect: tuple[SealedBatch, JudgedCheckpoint] | None = None  # archived with another tree
     _lost: set[int] = field(default_factory=set)  # batches known to have lost entries
@@ -121,12 +124,11 @@ class SealAudit:
         archived = self.archive.read(batch.number)
         chain, is_chained = self._check_chain(batch)
         self._check_first_index(batch)
-        was_altered = self._altered
+        self._check_previous(batch)
         lost_before = len(self._lost)
         if not is_chained:
             self._altered = True
             self._explain_chain(batch, archived)
-        self._check_previous(batch, was_altered)
         self._check_numbers(batch, is_chained)
         self._check_day(batch, archived)
         is_whole = is_chained and not batch.count.missing and not self._jumped
@@ -143,6 +145,30 @@ class SealAudit:
                     check_closing_quorum(scope.manifest, archived, batch.number, self.faults)
         self._last = _Last(
             batch.number, batch.seal, LeafHash(batch.seal_slot.hash), batch.seal_slot.index, chain, archived
+        )
+
+    def lose(self, batch: SealedBatch) -> None:
+        """Pass a seal that is not served: what it must have said stands in for it."""
+        chain, _ = self._check_chain(batch)
+        self._pledges += batch.count.pledges
+        self._doubt = None
+        self._suspect = None
+        before = 0 if self._last is None else self._last.seal.pledges_total
+        seal = dataclasses.replace(
+            batch.seal,
+            batch=batch.number,
+            pledges_in_batch=batch.count.pledges,
+            pledges_total=before + batch.count.pledges,
+            chain=chain,
+        )
+        self._roots[batch.end] = batch.root_after
+        self._last = _Last(
+            batch.number,
+            seal,
+            LeafHash(batch.seal_slot.hash),
+            batch.seal_slot.index,
+            chain,
+            self.archive.read(batch.number),
         )
 
     def finish(self) -> None:
@@ -215,7 +241,7 @@ class SealAudit:
                 "added-entry", f"the batch has {-gap} more entries than were sealed", batch=number
             )
 
-    def _check_previous(self, batch: SealedBatch, was_altered: bool) -> None:
+    def _check_previous(self, batch: SealedBatch) -> None:
         seal, last = batch.seal, self._last
         if self._jumped:
             self._doubt, self._suspect = None, None
@@ -258,7 +284,7 @@ class SealAudit:
         if seal.prev_root != batch.root_before:
             known = None if archived is None else archived.checkpoint.root
             # In a tree that was altered below, the archived checkpoint knows the root.
-            if not (was_altered or self._altered) or (known is not None and seal.prev_root != known):
+            if not self._altered or (known is not None and seal.prev_root != known):
                 self._broken(batch.seal_slot, batch.number, "prev_root is not the root before the batch")
         if archived is not None and seal.prev_checkpoint != archived.hash:
             self._broken(
@@ -296,7 +322,9 @@ class SealAudit:
                 **place,
             )
         before = 0 if self._last is None else self._last.seal.pledges_total
-        if not self._jumped and before + seal.pledges_in_batch != seal.pledges_total:
+        counted, self._pledges = self._pledges, self._pledges + count.pledges
+        # If the seal before lied, its fault is named there.
+        if not self._jumped and seal.pledges_total - seal.pledges_in_batch not in (before, counted):
             self.faults.add(
                 "edited-count",
                 f"the seal says {seal.pledges_total} pledges in all where "

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from headcount_ledger.audit.block import Block, Stranger
-from headcount_ledger.audit.fault import FaultList
-from headcount_ledger.audit.recount import Recount
 from headcount_spec import seal
 from headcount_spec.notice import Notice
 from headcount_spec.pledge import Pledge
+
+from headcount_ledger.audit.block import Block, Stranger
+from headcount_ledger.audit.fault import FaultList
+from headcount_ledger.audit.recount import Recount
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ def _name_stranger(stranger: Stranger, replaced: bool, recount: Recount, faults:
     code = _special(stranger, replaced, recount)
     if code is not None:
         faults.add(code, how, **place)
-    if code is None or code == "foreign-key":
+    if code is None or (code == "foreign-key" and replaced):
         # A flipped bit in an authenticator looks like a foreign key too: both are said.
         faults.add("changed-entry" if replaced else "added-entry", how, **place)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-from headcount_ledger.audit.fault import FaultList
-from headcount_ledger.audit.files import Files
-from headcount_ledger.audit.recount import Recount
 from headcount_spec.errors import MalformedError
 from headcount_spec.scope import ScopeId
 from headcount_spec.totals import decode_totals, totals_path
+
+from headcount_ledger.audit.fault import FaultList
+from headcount_ledger.audit.files import Files
+from headcount_ledger.audit.recount import Recount
 
 
 class TotalsAudit:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headcount_ledger.audit.fault import FaultList
-from headcount_ledger.audit.files import Files
 from headcount_spec.merkle import HASH_BYTES, CompactRange, RootHash
 from headcount_spec.tile import TILE_WIDTH, Bundle, Tile, TileBuilder
+
+from headcount_ledger.audit.fault import FaultList
+from headcount_ledger.audit.files import Files
 
 
 class TreeRecount:
@@ -20,6 +21,7 @@ class TreeRecount:
         self._builder = TileBuilder()
         self._range = CompactRange()
         self._parents: tuple[int, bytes] = (-1, b"")  # the level 1 tile that was read last
+        self._stale: set[tuple[str, int]] = set()  # places whose older partial files are faulted
 
     @property
     def size(self) -> int:
@@ -66,11 +68,11 @@ class TreeRecount:
         C2SP tlog-tiles: partial tiles may be deleted once the full tile exists.
         """
         for tile, data in self._builder.partial_tiles():
-            self._compare_partial(tile.path, data, tile.level, tile.index)
+            self._compare_partial(tile.path, data, str(tile.level), tile.index)
         width = self.size % TILE_WIDTH
         if width and bundle is not None:
             part = Bundle(self.size // TILE_WIDTH, width)
-            self._compare_partial(part.path, bundle, 0, part.index)
+            self._compare_partial(part.path, bundle, "entries", part.index)
 
     def finish(self) -> None:
         """Compare the partial tiles above level 0 of the whole tree."""
@@ -102,14 +104,17 @@ class TreeRecount:
         if data is not None and data != expected:
             self._differs(tile.path, data, expected)
 
-    def _compare_partial(self, path: str, expected: bytes, level: int, index: int) -> None:
+    def _compare_partial(self, path: str, expected: bytes, level: str, index: int) -> None:
         data = self._files.find(path)
-        if data is None:
-            complete = (self.final_size >> 8 * level) // TILE_WIDTH > index
-            if not complete:
-                self._faults.add("unreadable-file", f"{path} is missing")
-        elif data != expected:
+        if data == expected or (level, index) in self._stale:
+            return
+        if data is not None:
+            self._stale.add((level, index))
             self._differs(path, data, expected)
+        elif (self.final_size >> (8 * int(level) if level != "entries" else 0)) // TILE_WIDTH <= index:
+            # The full tile does not exist yet.
+            self._stale.add((level, index))
+            self._faults.add("unreadable-file", f"{path} is missing")
 
     def _differs(self, path: str, data: bytes, expected: bytes) -> None:
         at = first_difference(data, expected)

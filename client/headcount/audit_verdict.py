@@ -1,0 +1,86 @@
+"""The verdict of an audit in sentences: the count with what it counts, whom it trusts, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headcount_ledger.audit import AuditReport, Fault, ReceiptState, ScopeCount
+from headcount_spec.text import format_day
+
+# What was proven of each person, never "people" for less.
+_LEVELS = {
+    "email": ("confirmed e-mail address", "confirmed e-mail addresses"),
+    "oidc": ("account at an identity provider", "accounts at identity providers"),
+    "in-person": ("code handed out in person", "codes handed out in person"),
+    "device": ("device with a passkey", "devices with a passkey"),
+    "eid": ("electronic identity", "electronic identities"),
+}
+
+
+def count_words(count: int, level: str) -> str:
+    """A count with its level: "50 confirmed e-mail addresses"."""
+    parts = level.split("+")
+    if not all(part in _LEVELS for part in parts):
+        return f"{count} pledges at level {level}"
+    return f"{count} " + ", each with a ".join(
+        [_LEVELS[parts[0]][count != 1], *(_LEVELS[part][0] for part in parts[1:])]
+    )
+
+
+def lines(report: AuditReport) -> Iterator[str]:
+    """The lines of the readable verdict."""
+    for fault in report.faults:
+        yield fault_line(fault)
+    if report.faults_omitted:
+        yield f"and {report.faults_omitted} more faults of the same kinds"
+    if report.faults and report.scopes:
+        yield "what could be counted all the same, and is not proven:"
+    for scope in report.scopes.values():
+        yield from _scope_lines(scope)
+    for receipt in report.receipts:
+        yield _receipt_line(receipt)
+    if report.origin:
+        yield f"{report.origin}: {report.size} entries in {report.batches} batches, root {report.root.hex()}"
+    if report.ok:
+        yield "whom the numbers still trust:"
+        for sentence in report.trusts:
+            yield f"  - {sentence}"
+        yield "consistent: everything that the ledger has published was recounted, and nothing is wrong"
+    else:
+        number = len(report.faults) + report.faults_omitted
+        yield f"NOT PROVEN: {number} {'fault' if number == 1 else 'faults'}"
+
+
+def fault_line(fault: Fault) -> str:
+    """One fault: its code, its place, what it means, and the detail."""
+    places = [
+        f"{name} {value}"
+        for name, value in (("batch", fault.batch), ("entry", fault.index), ("byte", fault.offset))
+        if value is not None
+    ]
+    place = f" ({', '.join(places)})" if places else ""
+    return f"fault: {fault.code}{place}: {fault.sentence}: {fault.detail}"
+
+
+def _receipt_line(receipt: ReceiptState) -> str:
+    if receipt.index is not None and receipt.state == "included":
+        return f"{receipt.name}: included as entry {receipt.index}"
+    if receipt.state == "promised" and receipt.deadline is not None:
+        return f"{receipt.name}: not published yet, promised by {format_day(receipt.deadline)}"
+    return f"{receipt.name}: {receipt.state}"
+
+
+def _scope_lines(scope: ScopeCount) -> Iterator[str]:
+    yield f"{scope.title}: {count_words(scope.live, scope.level)}"
+    if scope.withdrawn:
+        yield f"  {scope.gross} pledged, {scope.withdrawn} withdrawn"
+    for choice, number in scope.choices.items():
+        yield f"  option {choice}: {number}"
+    if scope.reached is not None:
+        day = format_day(scope.reached.day)
+        yield f"  the threshold of {scope.threshold} was reached at batch {scope.reached.batch}, {day}"
+    else:
+        yield f"  the threshold of {scope.threshold} was not reached"
+    if scope.closed:
+        yield f"  closed since {format_day(scope.closes)}"
+    yield f"  scope {scope.scope_id.hex()}"
