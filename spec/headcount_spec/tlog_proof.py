@@ -11,7 +11,7 @@ from headcount_spec.note import MAX_NOTE_BYTES
 from headcount_spec.policy import Policy
 from headcount_spec.text import decode_base64, encode_base64, parse_decimal
 
-MAX_PROOF_BYTES = 2 * MAX_NOTE_BYTES  # the checkpoint, 64 hashes, and extra data
+MAX_PROOF_BYTES = 3 * MAX_NOTE_BYTES  # the checkpoint, 64 hashes, and an entry in base64 as extra data
 _HEADER = "c2sp.org/tlog-proof@v1"
 
 
@@ -72,7 +72,7 @@ class TlogProof:
         """The proof of a file.
 
         Raises:
-            MalformedError: over 131,072 bytes, not UTF-8, or as from_text.
+            MalformedError: over 196,608 bytes, not UTF-8, or as from_text.
         """
         if len(data) > MAX_PROOF_BYTES:
             raise MalformedError(f"tlog-proof longer than {MAX_PROOF_BYTES} bytes")
