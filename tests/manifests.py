@@ -7,6 +7,7 @@ from typing import Any
 import keys
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from headcount_spec import jcs, signature
+from headcount_spec.blind_rsa import PrivateKey
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.note import SigningKey
 from headcount_spec.notice import Notice, Statement, sign_statement
@@ -128,7 +129,7 @@ def b64_key(seed: bytes) -> str:
 
 
 @functools.cache
-def _private_keys() -> dict[bytes, keys.PrivateKey]:
+def _private_keys() -> dict[bytes, PrivateKey]:
     return {keys.token_spki(i): keys.token_key(i) for i in range(keys.NUMBER)}
 
 

@@ -23,6 +23,8 @@ MAX_LANGUAGES = 64
 # RFC 5646, Section 2.1, in lower case: a language, then script, region, variants.
 LANGUAGE = re.compile(r"\A[a-z]{2,3}(?:-[a-z0-9]{2,8}){0,4}\Z")
 
+LINE = re.compile(r"\A[^\n]+\Z")  # a text of one line
+
 
 class Members:
     """Takes the members of an object."""
@@ -103,19 +105,19 @@ class Members:
 
     def day(self, name: str) -> int:
         """Days since 1970 of a date YYYY-MM-DD."""
-        return self._decoded(name, text.parse_day)
+        return self.decoded(name, text.parse_day)
 
     def hex32(self, name: str) -> bytes:
         """32 bytes in lower-case hex: an identifier or a hash."""
-        return self._decoded(name, lambda value: text.decode_hex(value, 32))
+        return self.decoded(name, lambda value: text.decode_hex(value, 32))
 
     def sized(self, name: str, size_bytes: int) -> bytes:
         """Exactly size_bytes bytes in base64."""
-        return self._decoded(name, lambda value: text.decode_base64(value, size_bytes))
+        return self.decoded(name, lambda value: text.decode_base64(value, size_bytes))
 
     def base64(self, name: str, decode: Callable[[bytes], T]) -> T:
         """What decode makes of the bytes: keys and signatures."""
-        return self._decoded(name, lambda value: decode(text.decode_base64(value)))
+        return self.decoded(name, lambda value: decode(text.decode_base64(value)))
 
     def base64_list(
         self, name: str, count: tuple[int, int], check: Callable[[bytes], bytes]
@@ -129,6 +131,10 @@ class Members:
         check_unique(items, path)
         return items
 
+    def decoded(self, name: str, decode: Callable[[str], T]) -> T:
+        """What decode makes of a string; decode raises only MalformedError."""
+        return _decode(self.take(name), f"{self.path}.{name}", decode)
+
     def object(self, name: str) -> Members:
         """An object within this one."""
         return Members(self.take(name), f"{self.path}.{name}")
@@ -137,7 +143,13 @@ class Members:
         """A list of objects, count = (fewest, most)."""
         return [Members(item, f"{self.path}.{name}[{i}]") for i, item in enumerate(self._list(name, count))]
 
-    def labels(self, name: str, languages: frozenset[str] | None, max_chars: int) -> Labels:
+    def labels(
+        self,
+        name: str,
+        languages: frozenset[str] | None,
+        max_chars: int,
+        pattern: re.Pattern[str] | None = None,
+    ) -> Labels:
         """The same text in several languages, in exactly these if given.
 
         Raises:
@@ -145,7 +157,7 @@ class Members:
         """
         inner = self.object(name)
         tags = inner.languages(languages)
-        return MappingProxyType({tag: inner.text(tag, max_chars) for tag in tags})
+        return MappingProxyType({tag: inner.text(tag, max_chars, pattern) for tag in tags})
 
     def hashes(self, name: str, languages: frozenset[str]) -> Mapping[str, bytes]:
         """A SHA-256 for each of exactly these languages."""
@@ -170,9 +182,6 @@ class Members:
                 f"{self.path}.{name}: {len(value)} items where {count[0]} to {count[1]} may be"
             )
         return value
-
-    def _decoded(self, name: str, decode: Callable[[str], T]) -> T:
-        return _decode(self.take(name), f"{self.path}.{name}", decode)
 
 
 def check_text(value: JSON, path: str, max_chars: int, pattern: re.Pattern[str] | None = None) -> str:

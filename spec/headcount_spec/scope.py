@@ -16,7 +16,7 @@ from typing import Any, NewType
 
 from headcount_spec import jcs
 from headcount_spec.errors import MalformedError, ScopeClosedError
-from headcount_spec.members import LANGUAGE, Labels, Members, check_unique
+from headcount_spec.members import LANGUAGE, LINE, Labels, Members, check_unique
 from headcount_spec.policy import Policy
 from headcount_spec.terms import (
     LEVEL,
@@ -105,7 +105,7 @@ class Manifest:
         """
         members = Members(jcs.parse_canonical(data, MAX_MANIFEST_BYTES), "manifest")
         members.integer("headcount", VERSION, VERSION)
-        title = members.labels("title", None, MAX_LABEL_CHARS)
+        title = members.labels("title", None, MAX_LABEL_CHARS, LINE)
         languages = frozenset(title)
         manifest = cls(
             raw=data,
@@ -117,7 +117,7 @@ class Manifest:
             title=title,
             texts=members.hashes("texts", languages),
             options=_options(members, languages),
-            addressee=members.labels("addressee", languages, MAX_LABEL_CHARS),
+            addressee=members.labels("addressee", languages, MAX_LABEL_CHARS, LINE),
             opens=members.day("opens"),
             freezes=members.day("freezes"),
             closes=members.day("closes"),
@@ -262,6 +262,10 @@ def _issuers(members: Members) -> tuple[IssuerTerms, ...]:
 
 def _witnesses(members: Members) -> str:
     witnesses = members.text("witnesses", 20_000)
-    if Policy.from_bytes(witnesses.encode()).logs:
-        raise MalformedError("manifest.witnesses: names a log; the log is in ledger")
+    try:
+        policy = Policy.from_bytes(witnesses.encode())
+    except MalformedError as exc:
+        raise MalformedError(f"{members.path}.witnesses: {exc}") from exc
+    if policy.logs:
+        raise MalformedError(f"{members.path}.witnesses: names a log; the log is in ledger")
     return witnesses

@@ -27,9 +27,9 @@ from typing import Any
 
 from headcount_spec import jcs, signature
 from headcount_spec.errors import MalformedError
-from headcount_spec.members import LANGUAGE, Members
+from headcount_spec.members import LANGUAGE, LINE, Members
 from headcount_spec.scope import Manifest, ScopeId
-from headcount_spec.terms import BLS_SIGNATURE_BYTES, MAX_LABEL_CHARS, MAX_TEXT_CHARS, SERVER_NAME
+from headcount_spec.terms import BLS_SIGNATURE_BYTES, MAX_LABEL_CHARS, SERVER_NAME
 
 MAX_STATEMENT_BYTES = 63_900  # with sixteen signatures the entry stays below 65,535
 ISSUANCE_STEP = 16  # issuance is published in multiples of this
@@ -136,14 +136,14 @@ def _child(members: Members) -> None:
 
 
 def _update(members: Members) -> None:
-    title = members.labels("title", None, MAX_LABEL_CHARS)
+    title = members.labels("title", None, MAX_LABEL_CHARS, LINE)
     members.labels("text", frozenset(title), MAX_STATEMENT_BYTES)
 
 
 def _mailing(members: Members) -> None:
     members.hex32("template")
     members.integer("number", 1)
-    members.text("purpose", MAX_TEXT_CHARS)
+    members.text("purpose", MAX_LABEL_CHARS, LINE)
 
 
 def _opening(members: Members) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headcount_spec import signature, spki
 from headcount_spec.errors import MalformedError
-from headcount_spec.members import Labels, Members, check_unique
+from headcount_spec.members import LINE, Labels, Members, check_unique
 from headcount_spec.note import ED25519, VerificationKey
 from headcount_spec.spki import TokenKeyId
 
@@ -44,7 +44,7 @@ class Option:
     def read(cls, members: Members, languages: frozenset[str]) -> Option:
         """Take one from a manifest."""
         option = cls(
-            members.integer("number", 1, 0xFFFD), members.labels("label", languages, MAX_LABEL_CHARS)
+            members.integer("number", 1, 0xFFFD), members.labels("label", languages, MAX_LABEL_CHARS, LINE)
         )
         members.finish()
         return option
@@ -142,7 +142,7 @@ class Trustee:
     def read(cls, members: Members) -> Trustee:
         """Take one from a manifest."""
         trustee = cls(
-            members.text("name", MAX_NAME_CHARS),
+            members.text("name", MAX_NAME_CHARS, LINE),
             members.base64("identity_key", signature.check_public_key),
             members.base64("scope_key", signature.check_agreement_key),
             members.sized("bls_key", BLS_KEY_BYTES),
@@ -181,7 +181,7 @@ class LedgerTerms:
     def read(cls, members: Members) -> LedgerTerms:
         """Take it from a manifest."""
         origin = members.text("origin", 253)
-        key = VerificationKey.from_text(members.text("key", 500))
+        key = members.decoded("key", VerificationKey.from_text)
         if key.name != origin or key.type != ED25519:
             raise MalformedError(f"{members.path}.key: not an Ed25519 key with the name of the origin line")
         members.finish()
