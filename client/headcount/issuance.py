@@ -168,7 +168,7 @@ class Conversation:
     def obtain(
         self, session: str | None, keep: Callable[[str | None], None], nonce: bytes, seed: bytes
     ) -> bytes:
-        """The authenticator, with the session of an earlier run or a new one, which is kept before it is used.
+        """The authenticator, with an earlier run's session or a new one, which is kept before its use.
 
         Raises:
             ProtocolError: what request_url, open_session and sign raise.

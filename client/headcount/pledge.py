@@ -33,9 +33,9 @@ def submit(
     """Send the pledge of the file and keep the ledger's promise in it.
 
     Sending it again is harmless: the same pledge gets the same promise. verifier is an
-    address on one of the manifest's origins, the first unless given. The ledger is looked at first (unless look is
-    False), so that one which was rolled back meanwhile gets no pledge, and so that the receipt is
-    sought from here on.
+    address on one of the manifest's origins, the first unless given. The ledger is looked at
+    first (unless look is False): one that was rolled back meanwhile gets no pledge, and the
+    receipt is sought from here on.
 
     Raises:
         ConfigurationError: the pledge is not finished, or the file cannot be read or written.

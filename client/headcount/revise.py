@@ -21,7 +21,7 @@ def revise(
     day: int,
     verifier: str | None = None,
 ) -> PledgeFile:
-    """Change the pledge of the file to another choice; WITHDRAWN withdraws it, a later choice takes it up again.
+    """Change the pledge of the file to another choice; WITHDRAWN withdraws it until the next change.
 
     The change is saved before it is sent. One that was sent without an answer is sent again first,
     since it may stand. The ledger takes one change a batch: a second waits for the next one.
@@ -85,9 +85,7 @@ def _deliver(
         standing = min(max(content.standing, error.serial), MAX_SERIAL)
         store.save(replace(content, changes=content.changes[:-1], standing=standing))
         if standing == change.serial:
-            message = (
-                "another change of this pledge was accepted first, from another device or copy of the file"
-            )
+            message = "another change was accepted first, from another device or copy of the file"
         elif standing < change.serial:
             message = "the change before this one waits to be published; try again after the next batch"
         else:
