@@ -1,0 +1,71 @@
+"""The ledger operator's commands."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from headcount_ledger.config import LedgerConfig
+from headcount_ledger.ledger import Ledger, create
+from headcount_spec.text import day_of, format_day
+
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group()
+def ledger() -> None:
+    """Create and run a ledger."""
+
+
+@ledger.command("create")
+@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+@click.option(
+    "--origin",
+    required=True,
+    metavar="NAME",
+    help="Origin line of its checkpoints: its URL without https://.",
+)
+def create_command(directory: Path, origin: str) -> None:
+    """Create an empty ledger in DIR, with a new key, and print its trust policy."""
+    config = LedgerConfig(directory)
+    create(config, origin)
+    with Ledger.open(config) as opened:
+        click.echo(opened.policy().to_bytes(), nl=False)
+
+
+@ledger.command("policy")
+@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+@click.option("--url", metavar="URL", help="Where the ledger is served, to stand in the policy.")
+def policy_command(directory: Path, url: str | None) -> None:
+    """Print the trust policy (tlog-policy) with which clients read the ledger in DIR."""
+    with Ledger.open(LedgerConfig(directory)) as opened:
+        click.echo(opened.policy(url).to_bytes(), nl=False)
+
+
+@ledger.command("seal")
+@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+def seal_command(directory: Path) -> None:
+    """Seal one batch of what may join one now."""
+    with Ledger.open(LedgerConfig(directory)) as opened:
+        batch = opened.seal(day_of(int(time.time())))
+        if batch is None:
+            click.echo("nothing to seal")
+        else:
+            click.echo(f"batch {batch.number}: {batch.pledges} pledges, {batch.size} entries in all")
+
+
+@ledger.command("status")
+@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+def status_command(directory: Path) -> None:
+    """Say what the ledger in DIR holds."""
+    with Ledger.open(LedgerConfig(directory)) as opened:
+        head = opened.head()
+        click.echo(f"origin {opened.origin}")
+        click.echo(f"{head.batches} batches, {head.size} entries, {head.pledges} pledges")
+        if head.batches:
+            click.echo(f"last batch on {format_day(head.day)}")
+        if head.published is None:
+            click.echo("the last batch is committed and not published; the next seal finishes it")
+        click.echo(f"{opened.waiting()} pledges wait")

@@ -1,0 +1,162 @@
+"""One ledger on one machine: its parts put together. Creating one is a command of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from headcount_ledger import durable, schema
+from headcount_ledger.building import Batch
+from headcount_ledger.config import LedgerConfig
+from headcount_ledger.intake import Intake
+from headcount_ledger.pending import Pending
+from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
+from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage
+from headcount_ledger.store import Head, Store
+from headcount_ledger.writer import Writer, end_process
+from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
+from headcount_spec.errors import ConfigurationError, MalformedError
+from headcount_spec.merkle import EMPTY_ROOT, LeafHash
+from headcount_spec.note import SigningKey, VerificationKey
+from headcount_spec.policy import Log, Policy
+from headcount_spec.promise import Promise
+from headcount_spec.seal import GENESIS, chain_start
+
+
+def create(config: LedgerConfig, origin: str, seed: bytes | None = None) -> VerificationKey:
+    """Make an empty ledger in a directory that has none, with a fresh key or that of a 32-byte seed.
+
+    Raises:
+        ConfigurationError: there is a ledger, or the remains of one, already.
+        MalformedError: the origin line is no key name.
+    """
+    key = SigningKey(origin, secrets.token_bytes(32) if seed is None else seed)
+    for path in (config.key, config.database, config.public, config.pending):
+        if path.exists():
+            raise ConfigurationError(f"{path} exists: a ledger is created once")
+    checkpoint = sign_checkpoint(Checkpoint(origin, 0, EMPTY_ROOT), key)
+    durable.create_files([(config.key, key.to_text().encode() + b"\n")], durable.PRIVATE_MODE)
+    os.close(os.open(config.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, durable.PRIVATE_MODE))
+    store = Store(schema.open_engine(config.database))
+    try:
+        store.create_tables()
+        with store.write() as tx:
+            store.insert_head(
+                tx,
+                Head(
+                    key=key.verification_key.to_text(),
+                    batches=0,
+                    size=0,
+                    root=EMPTY_ROOT,
+                    pledges=0,
+                    day=0,
+                    seal=GENESIS,
+                    chain=chain_start(origin),
+                    checkpoint=checkpoint,
+                    published=GENESIS,
+                ),
+            )
+        durable.sync_directory(config.directory)
+    finally:
+        store.close()
+    DirectoryStorage(config.public).swap(CHECKPOINT, checkpoint, None)
+    return key.verification_key
+
+
+class Ledger:
+    """An open ledger: takes entries, and seals batches where the sequencer runs."""
+
+    def __init__(
+        self,
+        config: LedgerConfig,
+        key: SigningKey,
+        store: Store,
+        cosign: Cosign = no_witnesses,
+        halt: Callable[[str], object] = end_process,
+    ) -> None:
+        self.config = config
+        self.verification_key = key.verification_key
+        self.storage: Storage = DirectoryStorage(config.public)
+        self._key = key
+        self._store = store
+        self._cosign = cosign
+        self._writer = Writer(store, config.max_waiting, halt)
+        self._intake = Intake(store, self._writer, key)
+
+    @classmethod
+    def open(cls, config: LedgerConfig, cosign: Cosign = no_witnesses) -> Ledger:
+        """A ledger that exists.
+
+        Raises:
+            ConfigurationError: there is none; `headcount ledger create` makes one.
+        """
+        if not config.database.is_file() or not config.key.is_file():
+            raise ConfigurationError(f"no ledger in {config.directory}: `headcount ledger create` makes one")
+        return cls(config, read_key(config.key), Store(schema.open_engine(config.database)), cosign)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what was accepted and let go of the database."""
+        self._writer.close()
+        self._store.close()
+
+    @property
+    def origin(self) -> str:
+        """The origin line of its checkpoints."""
+        return self._key.name
+
+    def accept(self, entry: bytes, day: int) -> Promise | LeafHash:
+        """Take one entry; see ``Intake.accept``."""
+        return self._intake.accept(entry, day)
+
+    @contextlib.contextmanager
+    def sequencer(self) -> Iterator[Sequencer]:
+        """The sequencer, while the block runs.
+
+        Raises:
+            UnavailableError: another one runs.
+        """
+        pending = Pending(self.config.pending)
+        with Sequencer(
+            self._store, self.storage, pending, self._key, self.config.lock, self._cosign
+        ) as sequencer:
+            yield sequencer
+
+    def seal(self, day: int) -> Batch | None:
+        """One tick; see ``Sequencer.seal``."""
+        with self.sequencer() as sequencer:
+            return sequencer.seal(day)
+
+    def head(self) -> Head:
+        """The ledger after its last batch."""
+        with self._store.read() as tx:
+            return self._store.head(tx)
+
+    def waiting(self) -> int:
+        """How many pledges wait for a batch."""
+        with self._store.read() as tx:
+            return sum(self._store.waiting(tx).values())
+
+    def policy(self, url: str | None = None) -> Policy:
+        """The trust policy with which clients read this ledger."""
+        return Policy(logs=(Log(self.verification_key, url),))
+
+
+def read_key(path: Path) -> SigningKey:
+    """The private key of a ledger.
+
+    Raises:
+        ConfigurationError: the file holds something else.
+    """
+    try:
+        return SigningKey.from_text(path.read_text("ascii").removesuffix("\n"))
+    except (MalformedError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{path} is no private key of a ledger") from exc

@@ -1,0 +1,165 @@
+"""The ledger's tables and the options of its database engine.
+
+No table has a time, and none has a row number that would count arrivals: primary keys are the
+nullifiers and hashes themselves (WITHOUT ROWID in SQLite; PostgreSQL ignores the option).
+
+KNOWN: until its batch is sealed, the place of a staged row inside its page tells when it came.
+Sealing deletes it with its bytes and writes what remains again in sorted order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    create_engine,
+    event,
+)
+
+BUSY_TIMEOUT_MS = 30_000  # another process commits: wait for it
+WRITES = "headcount_writes"  # execution option: the transaction takes the write lock when it begins
+
+metadata = MetaData()
+
+
+def _hash(name: str, **options: Any) -> Column[bytes]:
+    return Column(name, LargeBinary(32), nullable=options.pop("nullable", False), **options)
+
+
+def _table(name: str, *columns: Any) -> Table:
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+
+
+# The one row that is the truth after a crash.
+head = _table(
+    "head",
+    Column("id", SmallInteger, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("key", String, nullable=False),  # vkey; its name is the origin line
+    Column("batches", BigInteger, nullable=False),  # sealed so far, the number of the next
+    Column("size", BigInteger, nullable=False),
+    _hash("root"),
+    Column("pledges", BigInteger, nullable=False),
+    Column("day", BigInteger, nullable=False),  # of the last seal
+    _hash("seal"),  # leaf hash of the last seal
+    _hash("chain"),  # over every leaf, the last seal included
+    Column("checkpoint", LargeBinary, nullable=False),  # signed by us, before any cosignature
+    _hash("published", nullable=True),  # SHA-256 of it as published; null until then
+)
+
+scopes = _table(
+    "scopes",
+    _hash("scope", primary_key=True),
+    Column("manifest", LargeBinary, nullable=False),
+    Column("gross", BigInteger, nullable=False),
+    Column("live", BigInteger, nullable=False),
+    Column("is_open", Boolean, nullable=False),  # false from the moment its closing batch is planned
+    Column("closed_in", BigInteger),  # batch of its closing notice
+)
+
+notices = _table(
+    "notices",
+    _hash("scope", primary_key=True),
+    Column("author", String, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", String, nullable=False),
+    _hash("leaf_hash"),
+    Column("leaf_index", BigInteger, nullable=False),
+)
+
+spent = _table(
+    "spent",
+    _hash("nullifier", primary_key=True),
+    _hash("scope"),
+    _hash("leaf_hash"),  # of the pledge
+    _hash("revision_key"),
+    Column("choice", Integer, nullable=False),  # after the last revision
+    Column("serial", SmallInteger, nullable=False),  # of the last revision, 0 without any
+    _hash("revision_hash", nullable=True),  # leaf hash of the last revision
+)
+
+# In the staged tables, batch is the batch that was planned with the row, null until then.
+staged_pledges = _table(
+    "staged_pledges",
+    _hash("nullifier", primary_key=True),
+    _hash("scope"),
+    _hash("leaf_hash"),
+    _hash("revision_key"),
+    Column("choice", Integer, nullable=False),
+    Column("entry", LargeBinary, nullable=False),
+    Column("batch", BigInteger),
+)
+
+staged_revisions = _table(
+    "staged_revisions",
+    _hash("nullifier", primary_key=True),
+    _hash("scope"),
+    _hash("leaf_hash"),
+    Column("choice", Integer, nullable=False),
+    Column("serial", SmallInteger, nullable=False),
+    Column("entry", LargeBinary, nullable=False),
+    Column("batch", BigInteger),
+)
+
+staged_notices = _table(
+    "staged_notices",
+    _hash("scope", primary_key=True),
+    Column("author", String, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", String, nullable=False),
+    _hash("leaf_hash"),
+    Column("entry", LargeBinary, nullable=False),
+    Column("batch", BigInteger),
+)
+
+STAGED = (staged_pledges, staged_revisions, staged_notices)
+
+
+def open_engine(path: Path) -> Engine:
+    """An engine on a SQLite file that exists or is about to be created.
+
+    WAL with synchronous=FULL: a commit is durable when it returns. secure_delete: what is deleted
+    is overwritten.
+    """
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the module's own idea of transactions is in the way
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later would fail instead of waiting for its turn.
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def truncate_log(engine: Engine) -> bool:
+    """Empty SQLite's write-ahead log, which holds deleted rows; False while a reader is in the way."""
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        row = cursor.fetchone()  # (busy, frames in the log, frames copied)
+        cursor.close()
+        return row is not None and row[0] == 0
+    finally:
+        raw.close()

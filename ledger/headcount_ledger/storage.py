@@ -1,0 +1,81 @@
+"""Where the published tree stands: a directory, or whatever else keeps these four promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from headcount_ledger import durable
+from headcount_spec.errors import CorruptionError, NotFoundError
+
+CHECKPOINT = "checkpoint"
+
+
+class Storage(Protocol):
+    """Objects by path below the ledger's prefix. Whatever a method has written is durable when it returns."""
+
+    def read(self, path: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    def create(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Write objects that never change; one that exists must have the same bytes.
+
+        Raises:
+            CorruptionError: one exists with other bytes.
+        """
+        ...
+
+    def swap(self, path: str, data: bytes, previous: bytes | None) -> None:
+        """Replace an object that has the previous bytes (None: is not there); repeating it does no harm.
+
+        Raises:
+            CorruptionError: it has neither the previous bytes nor the new ones: somebody else writes too.
+        """
+        ...
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object over whatever is there: for hints, which nothing relies on."""
+        ...
+
+
+class DirectoryStorage:
+    """The tree as files of a local directory, which any web server can serve."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file; paths are made by us or checked by the caller."""
+        try:
+            return (self.directory / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
+            raise NotFoundError(f"no {path} in the ledger") from exc
+
+    def create(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Write files that never change."""
+        durable.create_files((self.directory / path, data) for path, data in objects)
+
+    def swap(self, path: str, data: bytes, previous: bytes | None) -> None:
+        """Replace a file; the sequencer's lock keeps others away between the look and the write."""
+        current = find(self, path)
+        if current not in (previous, data):
+            raise CorruptionError(f"{path} was changed by somebody else")
+        self.put(path, data)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file over whatever is there."""
+        durable.replace_file(self.directory / path, data)
+
+
+def find(storage: Storage, path: str) -> bytes | None:
+    """The bytes of an object, None if there is none."""
+    try:
+        return storage.read(path)
+    except NotFoundError:
+        return None
