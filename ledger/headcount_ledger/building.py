@@ -185,7 +185,7 @@ class _EntryCheck:
             pledges_total=head.pledges + self._pledges,
             day=batch.day,
             prev_seal=head.seal,
-            prev_root=head.root,
+            prev_root=head.prev_root,
             prev_checkpoint=head.published or b"",
             totals=hashlib.sha256(totals).digest(),
             chain=self._before_last,

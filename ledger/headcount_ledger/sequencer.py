@@ -203,7 +203,7 @@ class Sequencer:
                 pledges_total=head.pledges + leaves.pledges,
                 day=selection.day,
                 prev_seal=head.seal,
-                prev_root=head.root,
+                prev_root=head.prev_root,
                 prev_checkpoint=self._previous_checkpoint(head),
                 totals=hashlib.sha256(totals_object[1]).digest(),
                 chain=extension.chain,

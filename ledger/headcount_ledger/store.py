@@ -50,6 +50,7 @@ from headcount_spec.merkle import LeafHash, RootHash
 from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import ScopeId
+from headcount_spec.seal import GENESIS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Head:
     chain: bytes  # over every leaf
     checkpoint: bytes  # signed by the ledger, no cosignatures
     published: bytes | None  # SHA-256 of the published checkpoint, None while its publication is pending
+
+    @property
+    def prev_root(self) -> bytes:
+        """What the next seal says of the tree before its batch: the root, zeros before any batch."""
+        return self.root if self.batches else GENESIS
 
 
 @dataclass(frozen=True, slots=True)
