@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import os
 
-import keys
 import pytest
 from hypothesis import HealthCheck, settings
 
+import keys
 from headcount_spec.blind_rsa import PrivateKey
 
 # No deadlines: the machine is shared. CI repeats the same examples, so that a red run is ours.

@@ -7,14 +7,13 @@ about the ledger and the day, and are not asked here.
 
 from __future__ import annotations
 
+from headcount_engine import ed25519, rsa
 from headcount_spec.errors import MalformedError, NotEligibleError, RevisionConflictError
 from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import NO_SEALED_HASH, WITHDRAWN, Manifest
 from headcount_spec.token import NONCE_BYTES, TOKEN_TYPE
 from headcount_spec.wire import u16
-
-from headcount_engine import ed25519, rsa
 
 
 class ScopeVerifier:

@@ -7,9 +7,10 @@ cofactored and cofactorless verification give one verdict.
 
 from __future__ import annotations
 
-from headcount_spec.errors import MalformedError, SignatureError
 from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
+
+from headcount_spec.errors import MalformedError, SignatureError
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64

@@ -10,9 +10,9 @@ import secrets
 from typing import Any
 
 import gmpy2
-from headcount_spec.blind_rsa import PrivateKey, PublicKey
 
 from headcount_engine.pkcs1 import crt_parameters
+from headcount_spec.blind_rsa import PrivateKey, PublicKey
 
 _gmp: Any = gmpy2  # its type stubs lack these functions
 

@@ -15,10 +15,9 @@ import weakref
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_void_p
 from typing import Any
 
+from headcount_engine.pkcs1 import encode_private, encode_public
 from headcount_spec.blind_rsa import HASH_BYTES, SALT_BYTES, PrivateKey, PublicKey
 from headcount_spec.errors import CorruptionError, SignatureError
-
-from headcount_engine.pkcs1 import encode_private, encode_public
 
 # Versioned names and Homebrew's paths only: macOS aborts a process that loads its unversioned one.
 _PATHS = {

@@ -6,6 +6,7 @@ from cryptography import __version__
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
+
 from headcount_spec.blind_rsa import SALT_BYTES, PublicKey
 from headcount_spec.errors import SignatureError
 

@@ -14,15 +14,15 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
-from headcount_spec.blind_rsa import PrivateKey, check_blinded_msg
-from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, ProtocolError
-from headcount_spec.spki import EXPONENT, MODULUS_BITS, decode_token_key
 
 from headcount_engine import selftest
 from headcount_engine.engine import SigningEngine, SigningKey, VerifyingEngine, VerifyingKey
 from headcount_engine.gmp import Gmp
 from headcount_engine.libcrypto import Libcrypto
 from headcount_engine.portable import Portable
+from headcount_spec.blind_rsa import PrivateKey, check_blinded_msg
+from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, ProtocolError
+from headcount_spec.spki import EXPONENT, MODULUS_BITS, decode_token_key
 
 __all__ = [
     "SigningKey",

@@ -5,10 +5,9 @@ The first issuance of RFC 9578, Appendix A.2: the key is published and signs not
 
 from __future__ import annotations
 
+from headcount_engine.engine import SigningEngine, VerifyingEngine
 from headcount_spec.blind_rsa import PrivateKey
 from headcount_spec.errors import CorruptionError, SignatureError
-
-from headcount_engine.engine import SigningEngine, VerifyingEngine
 
 _P = bytes.fromhex(
     "ef730b0f514bc0f59d995fd5f9988c4c4c135d105cd56d43ee28a035c969f550c0cd7148ea87ecdeffb937c85c648744"

@@ -149,6 +149,10 @@ class Token:
     token_key_id: TokenKeyId
     authenticator: bytes = field(repr=False)
 
+    def __post_init__(self) -> None:
+        if self.token_type != TOKEN_TYPE:
+            raise MalformedError("wrong token type")
+
     def to_bytes(self) -> bytes:
         """The 354 bytes of the token."""
         return self.signed_input() + self.authenticator
@@ -161,9 +165,8 @@ class Token:
             MalformedError: another token type or length.
         """
         reader = wire.Reader(data)
-        reader.expect(wire.u16(TOKEN_TYPE), "token type")
         token = cls(
-            TOKEN_TYPE,
+            reader.u16(),
             reader.take(NONCE_BYTES),
             reader.take(32),
             TokenKeyId(reader.take(32)),

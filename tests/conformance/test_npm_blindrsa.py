@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import keys
 import pytest
+
+import keys
 from foreign import ForeignError, Node
 from headcount_engine import rsa
 from headcount_spec import blind_rsa

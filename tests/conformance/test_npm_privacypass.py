@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 import keys
 import manifests
-import pytest
 from foreign import Node
 from headcount_engine import rsa
 from headcount_spec import authorization, blind_rsa, spki

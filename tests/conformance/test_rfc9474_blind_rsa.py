@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import figures
 import pytest
+
+import figures
 from headcount_engine import rsa
 from headcount_engine.gmp import Gmp
 from headcount_spec import blind_rsa

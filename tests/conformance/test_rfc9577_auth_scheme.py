@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import figures
 import pytest
+
+import figures
 from headcount_spec import authorization
 from headcount_spec.authorization import Challenge
 from headcount_spec.token import TOKEN_TYPE, Token, TokenChallenge, token_input

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import figures
 import pytest
+
+import figures
 from headcount_engine import rsa
 from headcount_spec import blind_rsa, spki
 from headcount_spec.token import TOKEN_TYPE, Token, TokenChallenge, TokenRequest, TokenResponse, token_input

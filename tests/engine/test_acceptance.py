@@ -4,9 +4,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 import keys
 import manifests
-import pytest
 import reference
 from headcount_engine.acceptance import ScopeVerifier
 from headcount_spec import signature
@@ -20,8 +23,6 @@ from headcount_spec.errors import (
 from headcount_spec.pledge import Pledge, nonce
 from headcount_spec.revision import Revision, revision_message
 from headcount_spec.scope import NO_SEALED_HASH, PLAIN, SEALED, WITHDRAWN, Manifest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 PLAIN_SCOPE = manifests.manifest(2)
 OPTIONS = manifests.manifest(1, options=manifests.options("yes", "no"))

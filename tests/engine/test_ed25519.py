@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-import keys
 import nacl.bindings
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keys
 import reference
 from headcount_engine import ed25519
 from headcount_spec.errors import MalformedError, SignatureError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from reference import BASE, IDENTITY, L, P, Point
 
 SEED = keys.seed("ed25519")

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import keys
 import pytest
-import reference
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric import rsa as pyca
 from cryptography.hazmat.primitives.serialization import (
@@ -16,6 +14,11 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keys
+import reference
 from engines import LIBCRYPTO, SIGNING, VERIFYING, named, to_bytes
 from headcount_engine import rsa, selftest
 from headcount_engine.engine import SigningEngine, SigningKey, VerifyingEngine, VerifyingKey
@@ -26,8 +29,6 @@ from headcount_engine.portable import Portable
 from headcount_spec import blind_rsa
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
 from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, SignatureError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 KEY = keys.token_key(0)
 OTHER = keys.token_key(1)

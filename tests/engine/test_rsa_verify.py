@@ -3,20 +3,21 @@ from __future__ import annotations
 import functools
 import hashlib
 
-import keys
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric import rsa as pyca
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keys
 from engines import VERIFYING, named, to_bytes
 from headcount_engine import rsa
 from headcount_engine.engine import VerifyingEngine, VerifyingKey
 from headcount_engine.gmp import Gmp
 from headcount_spec import blind_rsa
 from headcount_spec.errors import SignatureError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 KEY = keys.token_key(0)
 OTHER = keys.token_key(1)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headcount_spec import authorization
 from headcount_spec.authorization import (
     Challenge,
@@ -10,8 +13,6 @@ from headcount_spec.authorization import (
     parse_www_authenticate,
 )
 from headcount_spec.errors import MalformedError
-from hypothesis import given
-from hypothesis import strategies as st
 
 challenges = st.builds(
     Challenge,

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import keys
 import pytest
-import reference
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric import rsa as pyca
 from cryptography.hazmat.primitives.hashes import SHA384
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keys
+import reference
 from headcount_spec import blind_rsa
 from headcount_spec.blind_rsa import PublicKey
 from headcount_spec.errors import CorruptionError, MalformedError, SignatureError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 KEY = keys.token_key(0)
 PUBLIC = KEY.public

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from headcount_spec import errors
 from headcount_spec.errors import ProtocolError
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from headcount_spec import jcs
-from headcount_spec.errors import MalformedError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headcount_spec import jcs
+from headcount_spec.errors import MalformedError
 
 values = st.recursive(
     st.none()

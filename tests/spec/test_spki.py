@@ -3,15 +3,16 @@ from __future__ import annotations
 import hashlib
 import math
 
-import keys
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa as pyca
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keys
 from headcount_spec import spki
 from headcount_spec.blind_rsa import PublicKey
 from headcount_spec.errors import MalformedError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 N = keys.token_key(0).n
 SPKI = keys.token_spki(0)

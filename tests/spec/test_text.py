@@ -3,10 +3,11 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from headcount_spec import text
-from headcount_spec.errors import MalformedError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headcount_spec import text
+from headcount_spec.errors import MalformedError
 
 
 @given(st.binary(max_size=100))

@@ -3,12 +3,13 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headcount_spec import token
 from headcount_spec.errors import MalformedError
 from headcount_spec.spki import TokenKeyId
 from headcount_spec.token import TOKEN_TYPE, Token, TokenChallenge, TokenRequest, TokenResponse
-from hypothesis import given
-from hypothesis import strategies as st
 
 CHALLENGE = TokenChallenge(TOKEN_TYPE, "issuer.example", bytes(range(32)), "")
 TOKEN = Token(TOKEN_TYPE, b"n" * 32, b"c" * 32, TokenKeyId(b"k" * 32), b"a" * 256)
@@ -77,6 +78,11 @@ def test_trailing_bytes_are_refused(message: Message) -> None:
 def test_other_token_types_are_refused(message: Message, token_type: str) -> None:
     with pytest.raises(MalformedError):
         message.from_bytes(bytes.fromhex(token_type) + ENCODED[message][2:])
+
+
+def test_no_token_of_another_type_is_made() -> None:
+    with pytest.raises(MalformedError):
+        Token(1, bytes(32), bytes(32), TokenKeyId(bytes(32)), bytes(256))
 
 
 @MESSAGES

@@ -3,10 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from headcount_spec import wire
-from headcount_spec.errors import MalformedError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headcount_spec import wire
+from headcount_spec.errors import MalformedError
 
 INTEGERS: list[tuple[Callable[[int], bytes], Callable[[wire.Reader], int], int]] = [
     (wire.u8, wire.Reader.u8, 1),
