@@ -9,6 +9,7 @@ from typing import Any
 from headcount_spec.text import format_day
 
 LANGUAGES = ("ar", "de", "en", "es", "fr")
+MOVE, MOVE_AND_HELP = 1, 2  # the numbers of the options
 OPEN_DAYS = 60  # from opening to closing
 FREEZE_DAYS = 3  # before closing, changes end
 ACTION_DAYS = 7  # after closing, everybody moves
@@ -29,6 +30,10 @@ def draft(*, threshold: int, min_batch: int, today: int) -> dict[str, Any]:
         "eligible": "anyone",
         "language": "en",
         "title": terms["title"],
+        "options": [
+            {"number": MOVE, "label": terms["options"]["move"]},
+            {"number": MOVE_AND_HELP, "label": terms["options"]["help"]},
+        ],
         "addressee": terms["addressee"],
         "opens": format_day(today),
         "freezes": format_day(closes - FREEZE_DAYS),

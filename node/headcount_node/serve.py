@@ -1,0 +1,130 @@
+"""The servers of a node: one process a role, so that none can read another's memory by accident.
+
+Each part is this program again with another name: ``public`` (verifier and ledger's HTTP under Granian),
+``personhood`` (issuer under Granian) and ``sequencer`` (seals the ledger's batches). When one ends,
+all end: a supervisor starts the whole again, and every role recovers from its own disk.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
+from headcount_node.config import Listen, NodeConfig
+
+CONFIG_VARIABLE = "HEADCOUNT_CONFIG"  # the one environment variable: how a server's workers find the file
+_STOP_S = 10.0
+
+
+def parts(config: NodeConfig) -> list[str]:
+    """The names of the processes that this node needs."""
+    names = []
+    if config.ledger is not None or config.verifier is not None:
+        names.append("public")
+    if config.issuer is not None:
+        names.append("personhood")
+    if config.ledger is not None:
+        names.append("sequencer")
+    return names
+
+
+class Processes:
+    """The running parts of a node."""
+
+    def __init__(self, config_path: Path, log: Path | None = None) -> None:
+        """Start them; their output goes to the log, else to ours."""
+        config = NodeConfig.from_file(config_path)
+        environment = {**os.environ, CONFIG_VARIABLE: str(config_path.resolve())}
+        output = log.open("ab") if log else None
+        self._children = [
+            subprocess.Popen(
+                [sys.executable, "-m", "headcount_node.serve", name],
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
+            for name in parts(config)
+        ]
+        if output:
+            output.close()
+
+    def ended(self) -> bool:
+        """Whether a part has ended."""
+        return any(child.poll() is not None for child in self._children)
+
+    def stop(self) -> int:
+        """Ask all to finish their requests and end; the worst exit status."""
+        for child in self._children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_S
+        for child in self._children:
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        return max(abs(int(child.returncode)) for child in self._children)
+
+
+def serve(config_path: Path) -> int:
+    """Run the node until it is told to stop (0) or a part ends by itself (its status)."""
+    stopping = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    processes = Processes(config_path)
+    while not stopping and not processes.ended():
+        time.sleep(0.2)
+    status = processes.stop()
+    return 0 if stopping else status or 1
+
+
+def _serve_http(target: str, listen: Listen, threads: int) -> None:
+    Granian(
+        target,
+        address=listen.host,
+        port=listen.port,
+        interface=Interfaces.WSGI,
+        factory=True,
+        workers=1,  # the issuer's sessions live in one process's memory
+        blocking_threads=threads,
+        backpressure=threads * 4,
+        log_level=LogLevels.warning,
+        log_access=False,  # no addresses, no times
+        websockets=False,
+    ).serve()
+
+
+def main(part: str) -> None:
+    """Run one part; the supervisor calls this."""
+    config = NodeConfig.from_file(Path(os.environ[CONFIG_VARIABLE]))
+    if part == "public":
+        _serve_http("headcount_node.apps:public", config.public, config.threads)
+    elif part == "personhood":
+        _serve_http("headcount_node.apps:personhood", config.personhood, config.threads)
+    elif part == "sequencer":
+        # A terminal's Ctrl-C reaches every process of the group; the supervisor tells us when to end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        from headcount_node.apps import run_sequencer
+
+        run_sequencer(config)
+    else:
+        raise SystemExit(f"no part of a node is called {part}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
