@@ -40,7 +40,7 @@ def ledger_blueprint(ledger: Ledger, clock: Callable[[], int] = wall_clock) -> B
     blueprint = Blueprint("ledger", __name__)
     blueprint.register_error_handler(ProtocolError, _problem)
 
-    def everything(path: str) -> Response:
+    def everything(path: str = "") -> Response:
         if path == ENTRIES:
             if request.method != "POST":
                 raise MethodRefusedError("entries are sent by POST")
@@ -54,13 +54,9 @@ def ledger_blueprint(ledger: Ledger, clock: Callable[[], int] = wall_clock) -> B
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
-    # One rule, so that a wrong path or method here is answered here, as a problem document.
-    blueprint.add_url_rule(
-        "/<path:path>",
-        view_func=everything,
-        methods=_METHODS,
-        provide_automatic_options=False,
-    )
+    # One view for all, so that a wrong path or method here is answered here, as a problem document.
+    for rule in ("/", "/<path:path>"):
+        blueprint.add_url_rule(rule, view_func=everything, methods=_METHODS, provide_automatic_options=False)
     return blueprint
 
 

@@ -59,7 +59,7 @@ def make_directory(path: Path) -> None:
     if path.is_dir():
         return
     make_directory(path.parent)
-    with _writing():
+    with writing():
         path.mkdir(exist_ok=True)
     sync_directory(path.parent)
 
@@ -104,7 +104,7 @@ def _check_or_write(path: Path, data: bytes, mode: int) -> None:
 
 def _write(path: Path, data: bytes, mode: int) -> None:
     aside = path.with_name(f".{path.name}.new")
-    with _writing():
+    with writing():
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -114,7 +114,12 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 
 @contextlib.contextmanager
-def _writing() -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """Turn the refusal of a write into an error of ours.
+
+    Raises:
+        UnavailableError: the disk is full or does not let us write.
+    """
     try:
         yield
     except OSError as exc:

@@ -13,12 +13,12 @@ from headcount_ledger.building import Batch
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.intake import Intake
 from headcount_ledger.pending import Pending
-from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
-from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage
+from headcount_ledger.sequencer import Cosign, Sequencer, check_history, no_witnesses
+from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage, find
 from headcount_ledger.store import Head, Store
 from headcount_ledger.writer import Writer, end_process
 from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
-from headcount_spec.errors import ConfigurationError, MalformedError
+from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError
 from headcount_spec.merkle import EMPTY_ROOT, LeafHash
 from headcount_spec.note import SigningKey, VerificationKey
 from headcount_spec.policy import Log, Policy
@@ -92,10 +92,21 @@ class Ledger:
 
         Raises:
             ConfigurationError: there is none; `headcount ledger create` makes one.
+            CorruptionError: its database is not the one of what it has published.
         """
         if not config.database.is_file() or not config.key.is_file():
             raise ConfigurationError(f"no ledger in {config.directory}: `headcount ledger create` makes one")
-        return cls(config, read_key(config.key), Store(schema.open_engine(config.database)), cosign)
+        key = read_key(config.key)
+        ledger = cls(config, key, Store(schema.open_engine(config.database)), cosign)
+        published = find(ledger.storage, CHECKPOINT)  # before the head: that one may only be newer
+        head = ledger.head()
+        if published is not None or head.batches:
+            try:
+                check_history(published, head, key.verification_key)
+            except CorruptionError:
+                ledger.close()
+                raise
+        return ledger
 
     def __enter__(self) -> Ledger:
         return self

@@ -6,6 +6,7 @@ written after the commit are the same bytes. One file, because one fsync is chea
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -33,8 +34,9 @@ class ObjectWriter:
     def __init__(self, path: Path) -> None:
         durable.make_directory(path.parent)
         self._path = path
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, durable.PRIVATE_MODE)
-        self._file = os.fdopen(descriptor, "wb", buffering=1 << 20)
+        with durable.writing():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, durable.PRIVATE_MODE)
+            self._file = os.fdopen(descriptor, "wb", buffering=1 << 20)
         self._digest = hashlib.sha256()
 
     def __enter__(self) -> ObjectWriter:
@@ -43,18 +45,22 @@ class ObjectWriter:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        # After a write that failed, closing tries to write the rest once more and fails again.
+        with contextlib.suppress(OSError) if exc is not None else durable.writing():
+            self._file.close()
 
     def add(self, path: str, data: bytes) -> None:
         """Append one object."""
         name = path.encode("ascii")
-        for part in (u16(len(name)), name, u32(len(data)), data):
-            self._digest.update(part)
-            self._file.write(part)
+        with durable.writing():
+            for part in (u16(len(name)), name, u32(len(data)), data):
+                self._digest.update(part)
+                self._file.write(part)
 
     def finish(self) -> bytes:
         """Make the file durable; its SHA-256."""
-        self._file.flush()
+        with durable.writing():
+            self._file.flush()
         durable.sync(self._file.fileno(), self._path)
         self._file.close()
         durable.sync_directory(self._path.parent)

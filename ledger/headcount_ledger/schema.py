@@ -3,8 +3,9 @@
 No table has a time, and none has a row number that would count arrivals: primary keys are the
 nullifiers and hashes themselves (WITHOUT ROWID in SQLite; PostgreSQL ignores the option).
 
-KNOWN: until its batch is sealed, the place of a staged row inside its page tells when it came.
-Sealing deletes it with its bytes and writes what remains again in sorted order.
+KNOWN: until its batch is sealed, the place of a staged row inside its page, and the write-ahead log,
+tell when it came. Sealing deletes it with its bytes, writes what remains again in sorted order and
+empties the log.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def open_engine(path: Path) -> Engine:
     """An engine on a SQLite file that exists or is about to be created.
 
     WAL with synchronous=FULL: a commit is durable when it returns. secure_delete: what is deleted
-    is overwritten.
+    is overwritten. temp_store: nothing is sorted in files beside the database.
     """
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
 
@@ -139,7 +140,7 @@ def open_engine(path: Path) -> Engine:
     def connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the module's own idea of transactions is in the way
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

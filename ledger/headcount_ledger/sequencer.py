@@ -26,7 +26,6 @@ from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from headcount_ledger import storage as tree
 from headcount_ledger.building import Batch, TreeExtension, check_batch, overlay, totals_file
@@ -36,7 +35,7 @@ from headcount_ledger.store import Head, PlacedNotice, Store
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableError
 from headcount_spec.merkle import LeafHash, leaf_hash
-from headcount_spec.note import SigningKey
+from headcount_spec.note import SigningKey, VerificationKey
 from headcount_spec.notice import Notice, Statement, manifest_of, sign_statement
 from headcount_spec.scope import WITHDRAWN, Manifest, ScopeId
 from headcount_spec.seal import Seal
@@ -72,6 +71,29 @@ def checkpoint_path(batch: int) -> str:
 def hint_path(scope: ScopeId) -> str:
     """Where the leaf indices of a scope's notices are listed; unauthenticated."""
     return f"scopes/{scope.hex()}"
+
+
+def check_history(raw: bytes | None, head: Head, key: VerificationKey) -> int:
+    """Refuse a database that is older than what was published with it, or of another history.
+
+    raw is the published checkpoint, read before the head. Its size.
+
+    Raises:
+        CorruptionError: a restored backup, a wrong directory, or a wrong key.
+    """
+    if head.key != key.to_text():
+        raise CorruptionError("the key is not the one that the ledger was created with")
+    if raw is None:
+        raise CorruptionError("the published checkpoint is missing")
+    try:
+        published = open_checkpoint(raw, key).checkpoint
+    except ProtocolError as exc:
+        raise CorruptionError(f"the published checkpoint is not ours: {exc}") from exc
+    if published.size > head.size:
+        raise CorruptionError("the published checkpoint is newer than the database")
+    if published.size == head.size and published.root != head.root:
+        raise CorruptionError("the published checkpoint has another root than the database")
+    return published.size
 
 
 class Sequencer:
@@ -135,8 +157,6 @@ class Sequencer:
         """
         with self._store.read() as tx:
             head = self._store.head(tx)
-        if head.key != self._key.verification_key.to_text():
-            raise CorruptionError("the key is not the one that the ledger was created with")
         self._check_published(head)
         if head.published is None:
             head = self.finish(head, self._pending.load(head.batches - 1))
@@ -145,24 +165,18 @@ class Sequencer:
         return head
 
     def _check_published(self, head: Head) -> None:
-        """Refuse to go on from an older or another history than the one that is out."""
+        """Refuse to go on from another history than the one that is out."""
         raw = tree.find(self._storage, CHECKPOINT)
-        if raw is None:
-            if head.batches:
-                raise CorruptionError("the published checkpoint is missing")
-            self._storage.swap(CHECKPOINT, head.checkpoint, None)
+        if raw is None and head.batches == 0:
+            raw = head.checkpoint  # the creation was interrupted
+            self._storage.swap(CHECKPOINT, raw, None)
+        if check_history(raw, head, self._key.verification_key) == head.size:
             return
-        try:
-            published = open_checkpoint(raw, self._key.verification_key).checkpoint
-        except ProtocolError as exc:
-            raise CorruptionError(f"the published checkpoint is not ours: {exc}") from exc
-        if published.size > head.size:
-            raise CorruptionError("the published checkpoint is newer than the database")
-        if published.size == head.size:
-            if published.root != head.root:
-                raise CorruptionError("the published checkpoint has another root than the database")
-        elif head.published is not None:
+        # The last batch is committed and not published: the checkpoint before it must be there.
+        if head.published is not None:
             raise CorruptionError("the published checkpoint is older than the database says")
+        if head.batches > 1 and raw != tree.find(self._storage, checkpoint_path(head.batches - 2)):
+            raise CorruptionError("the published checkpoint is not that of the batch before")
 
     # Step 2
 
@@ -175,6 +189,8 @@ class Sequencer:
             open_scopes = self._store.open_scopes(tx)
             self._store.stop_accepting(tx, [scope for scope in open_scopes if terms[scope].closes < day])
             closing = self._store.closing_scopes(tx)
+            # Had the clock gone back after these stopped accepting, they would still close on a later day.
+            day = max([day, *(terms[scope].closes + 1 for scope in closing)])
             waiting = self._store.waiting(tx)
             joining = [
                 scope
@@ -282,20 +298,17 @@ class Sequencer:
             checkpoint=sign_checkpoint(checkpoint, self._key),
             published=None,
         )
-        try:
-            with self._store.write() as tx:
-                if not self._store.swap_head(tx, head, new):
-                    raise CorruptionError("another sequencer has moved the head")
-                if self._store.spend(tx, batch.number) != (batch.pledges, batch.revisions):
-                    raise CorruptionError("the staged rows are not those of the batch")
-                for scope, manifest in batch.manifests.items():
-                    self._store.add_scope(tx, scope, manifest)
-                self._store.add_notices(tx, batch.notices)
-                self._store.set_totals(tx, batch.totals)
-                self._store.close_scopes(tx, batch.closed, batch.number)
-                self._store.unstage(tx, batch.number)
-        except DBAPIError as exc:
-            raise SystemExit("it is not known whether the batch was committed") from exc
+        with self._store.write() as tx:
+            if not self._store.swap_head(tx, head, new):
+                raise CorruptionError("another sequencer has moved the head")
+            if self._store.spend(tx, batch.number) != (batch.pledges, batch.revisions):
+                raise CorruptionError("the staged rows are not those of the batch")
+            for scope, manifest in batch.manifests.items():
+                self._store.add_scope(tx, scope, manifest)
+            self._store.add_notices(tx, batch.notices)
+            self._store.set_totals(tx, batch.totals)
+            self._store.close_scopes(tx, batch.closed, batch.number)
+            self._store.unstage(tx, batch.number)
         return new
 
     # Steps 6 to 9
@@ -337,13 +350,10 @@ class Sequencer:
     def clean_up(self, head: Head, raw: bytes) -> Head:
         """Note the publication, wipe what tells when an entry came, remove the pending files."""
         digest = hashlib.sha256(raw).digest()
-        try:
-            with self._store.write() as tx:
-                if not self._store.mark_published(tx, head.batches, digest):
-                    raise CorruptionError("another sequencer has moved the head")
-                self._store.rewrite_staged(tx)
-        except DBAPIError as exc:
-            raise SystemExit("it is not known whether the publication was noted") from exc
+        with self._store.write() as tx:
+            if not self._store.mark_published(tx, head.batches, digest):
+                raise CorruptionError("another sequencer has moved the head")
+            self._store.rewrite_staged(tx)
         if not self._store.truncate_log():
             log.warning("a reader keeps the write-ahead log from being emptied; the next batch tries again")
         self._pending.clear()

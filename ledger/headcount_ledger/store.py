@@ -45,12 +45,15 @@ from headcount_ledger.schema import (
     staged_pledges,
     staged_revisions,
 )
-from headcount_spec.errors import UnavailableError
+from headcount_spec.errors import CorruptionError, UnavailableError
 from headcount_spec.merkle import LeafHash, RootHash
 from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import ScopeId
 from headcount_spec.seal import GENESIS
+
+# SQLite's result codes after which the transaction is rolled back and nothing is wrong with the file.
+_CERTAINLY_UNDONE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_CANTOPEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +143,20 @@ class Store:
         """A transaction that is durable when the block ends and undone when it raises.
 
         Raises:
-            DBAPIError: it is not known whether it was committed.
+            UnavailableError: the database cannot store it now; it is undone.
+            CorruptionError: a row stands already that must not; it is undone.
+            SystemExit: it is not known whether it was committed.
         """
-        with self._writing.begin() as tx:
-            yield tx
+        try:
+            with self._writing.begin() as tx:
+                yield tx
+        except DBAPIError as exc:
+            name = getattr(exc.orig, "sqlite_errorname", type(exc.orig).__name__)
+            if name.startswith(_CERTAINLY_UNDONE):
+                raise UnavailableError(f"the ledger's database cannot store it now ({name})") from exc
+            if name.startswith("SQLITE_CONSTRAINT"):
+                raise CorruptionError("a row stands already that must not") from exc
+            raise SystemExit(f"it is not known whether a transaction was committed ({name})") from exc
 
     def truncate_log(self) -> bool:
         """Wipe deleted rows from the write-ahead log; False if a reader is in the way."""
@@ -360,8 +373,10 @@ class Store:
     def plan(self, tx: Connection, batch: int, joining: Sequence[ScopeId]) -> tuple[int, int, int]:
         """Mark what the batch takes: pledges of the joining scopes, revisions of what is in, all notices.
 
-        The numbers of pledges, revisions and notices. What was marked before a crash stays marked.
+        The numbers of pledges, revisions and notices. Marks of a batch that never was are wiped.
         """
+        for table in STAGED:
+            tx.execute(update(table).where(table.c.batch.is_not(None)).values(batch=None))
         tx.execute(update(staged_pledges).where(staged_pledges.c.scope.in_(joining)).values(batch=batch))
         tx.execute(
             update(staged_revisions)

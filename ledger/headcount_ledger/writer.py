@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from headcount_ledger.store import Store
 from headcount_spec.errors import ProtocolError, UnavailableError
@@ -99,19 +98,19 @@ class Writer:
                         answers.append((future, work(tx), None))
                     except ProtocolError as exc:
                         answers.append((future, None, exc))
-        except DBAPIError as exc:
-            name = getattr(exc.orig, "sqlite_errorname", "")
-            if name.startswith("SQLITE_IOERR"):
-                self._halt(f"writing the database failed ({name})")
-            log.error("a transaction failed (%s)", name or type(exc.orig).__name__)
-            for _, future in group:
-                future.set_exception(UnavailableError("the ledger cannot store it now"))
-        except BaseException as bug:  # noqa: BLE001 the requests must not wait for ever; each raises it
-            for _, future in group:
-                future.set_exception(bug)
+        except SystemExit as exc:
+            self._halt(str(exc))
+            _fail(group, UnavailableError("the ledger stops"))
+        except BaseException as exc:  # noqa: BLE001 the requests must not wait for ever; each raises it
+            _fail(group, exc)
         else:
             for future, result, error in answers:
                 if error is None:
                     future.set_result(result)
                 else:
                     future.set_exception(error)
+
+
+def _fail(group: list[tuple[Work[Any], Future[Any]]], error: BaseException) -> None:
+    for _, future in group:
+        future.set_exception(error)
