@@ -15,7 +15,7 @@ from . import Case, fails, ok
 
 FILE = "tokens.json"
 
-_KEY = keys.token_spki(0)
+_KEY: bytes = keys.token_spki(0)
 _N = keys.token_key(0).n
 _CONTEXT = keys.seed("scope")
 _CHALLENGE = TokenChallenge(TOKEN_TYPE, "issuer.example", _CONTEXT, "")
