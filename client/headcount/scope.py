@@ -82,9 +82,7 @@ def publish(
     manifest = Manifest.from_bytes(canonicalise(found.manifest))
     kept = folder / draft.PUBLISHED
     if kept.exists() and private_file.read(kept) != manifest.raw:
-        raise ConfigurationError(
-            f"the draft was changed after it was published (see {kept.name})"
-        )
+        raise ConfigurationError(f"the draft was changed after it was published (see {kept.name})")
     first, *texts = notices(manifest, sorted(found.texts.items()), seeds)
     post(first, ledger, transport)
     # From here on the terms stand in the ledger: another version of the draft would be another scope.

@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 import httpx
+
 from headcount_spec import errors
 from headcount_spec.errors import MalformedError, ProtocolError, UnavailableError
 from headcount_spec.jcs import parse_json

@@ -1,0 +1,156 @@
+"""``headcount prove | pledge | revise | withdraw``: the four things a signer does with a pledge file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from headcount import pledge as pledging
+from headcount import prove as proving
+from headcount import revise as revising
+from headcount.ledger_view import LedgerView
+from headcount.memory import Memory
+from headcount.pledge_file import PledgeFile
+from headcount.scope_view import ScopeView
+from headcount.terminal import FILE, LEDGER, POLICY, SCOPE, asker, progress, read_policy, say
+from headcount.transport import HttpTransport, origin_of
+from headcount_spec.errors import ConfigurationError
+from headcount_spec.scope import Manifest, ScopeId
+from headcount_spec.text import day_of, format_day
+
+_PLEDGE_FILE = click.argument("file", type=FILE)
+_STATE = click.option(
+    "--state",
+    type=FILE,
+    help="Remembers the last checkpoint of each ledger; catches one that goes back or splits.",
+)
+_VERIFIER = click.option("--verifier", metavar="URL", help="Another of the sites that the terms list.")
+
+
+def today() -> int:
+    """The UTC day."""
+    return day_of(int(time.time()))
+
+
+@click.command(short_help="Prove to be a person; the issuers sign your pledge unseen.")
+@LEDGER
+@SCOPE
+@POLICY
+@click.option("--out", required=True, type=FILE, help="The pledge file; keep it, it is only yours.")
+@click.option("--choice", default=PLAIN, type=click.IntRange(0, 0xFFFF), help="Number of your option.")
+@click.option("--email", metavar="ADDR", help="Where the issuer sends its code; asked for otherwise.")
+@_STATE
+def prove(
+    ledger: str,
+    scope_id: ScopeId,
+    policy: Path,
+    out: Path,
+    choice: int,
+    email: str | None,
+    state: Path | None,
+) -> None:
+    """Prove to be a person, and let the issuers sign your pledge without seeing it.
+
+    LEDGER is the ledger's address or a folder with its files, SCOPE the id of what you pledge to.
+    Stopped at any point, the same command goes on where it was: nobody gets a second token.
+    """
+    memory = Memory(state) if state else None
+
+    def accepted(view: LedgerView, found: ScopeView) -> None:
+        if memory is not None:
+            memory.remember(view.checkpoint.origin, view.raw)
+        _introduce(view, found.manifest, choice)
+
+    with HttpTransport() as transport, progress("reading the ledger") as bar:
+        content = proving.prove(
+            out,
+            ledger,
+            scope_id,
+            policy=read_policy(policy),
+            transport=transport,
+            ask=asker(email),
+            day=today(),
+            choice=choice,
+            remembered=memory.checkpoints() if memory else (),
+            progress=bar,
+            accepted=accepted,
+        )
+    names = _and([issuer.name for issuer in content.manifest.issuers])
+    say(f"proved: {out.name} holds your finished pledge, and nobody else has it")
+    say(f"  {names} knows that you took part in this, and not what you pledge.")
+    say("  Wait a while before you send it: whoever sees both moments could connect them.")
+    say(f"  Next: headcount pledge {out}")
+
+
+@click.command(short_help="Send the finished pledge, and keep the ledger's promise.")
+@_PLEDGE_FILE
+@_VERIFIER
+def pledge(file: Path, verifier: str | None) -> None:
+    """Send the finished pledge in FILE, and keep the ledger's promise to publish it.
+
+    Sending it twice changes nothing: it counts once.
+    """
+    with HttpTransport() as transport:
+        content = pledging.submit(file, transport=transport, verifier=verifier)
+    if content.promise is None or content.verifier is None:
+        raise ConfigurationError("the pledge was not sent")
+    say(f"pledged: the ledger promises to publish it by {format_day(content.promise.deadline)}")
+    say(f"  {origin_of(content.verifier)} knows the pledge, not who made it; the ledger will show it to all.")
+    say(f"  Next: headcount receipt {file}, after the next batch")
+
+
+@click.command()
+@_PLEDGE_FILE
+@click.option("--choice", required=True, type=click.IntRange(0, 0xFFFF), help="Number of the new option.")
+@_VERIFIER
+def revise(file: Path, choice: int, verifier: str | None) -> None:
+    """Change the pledge in FILE to another choice."""
+    with HttpTransport() as transport:
+        content = revising.revise(file, choice, transport=transport, day=today(), verifier=verifier)
+    manifest = content.manifest
+    label = next((o.label[manifest.language] for o in manifest.options if o.number == choice), "the pledge")
+    say(f"changed: your choice is now {label}")
+    _say_published(content)
+
+
+@click.command()
+@_PLEDGE_FILE
+@_VERIFIER
+def withdraw(file: Path, verifier: str | None) -> None:
+    """Withdraw the pledge in FILE: it no longer counts.
+
+    Until changes end, headcount revise takes it up again.
+    """
+    with HttpTransport() as transport:
+        content = revising.withdraw(file, transport=transport, day=today(), verifier=verifier)
+    say("withdrawn: your pledge no longer counts")
+    say("  It stays in the ledger, marked as withdrawn; it never named you.")
+    _say_published(content)
+
+
+def _introduce(view: LedgerView, manifest: Manifest, choice: int) -> None:
+    say(f"{manifest.title_text}")
+    option = next((o.label[manifest.language] for o in manifest.options if o.number == choice), None)
+    if option is not None:
+        say(f"  your choice: {option}")
+    witnesses = _and([name for name, _ in view.verified.cosignatures]) or "nobody"
+    say(f"  ledger: {view.checkpoint.origin}, {view.size} entries, witnessed by {witnesses}")
+    say(f"  open until {format_day(manifest.closes)}; changes until {format_day(manifest.freezes)}")
+    for issuer in manifest.issuers:
+        say(
+            f"  {issuer.name} checks that you are a person ({', '.join(issuer.attesters)}) and signs blindly."
+        )
+    if len(manifest.issuers) == 1:
+        say("  It is the only issuer: the count trusts it not to invent people.")
+
+
+def _say_published(content: PledgeFile) -> None:
+    change = content.changes[-1] if content.changes else None
+    if change is not None and change.promise is not None:
+        say(f"  The ledger promises to publish the change by {format_day(change.promise.deadline)}.")
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""

@@ -1,0 +1,120 @@
+"""How the command line speaks: results on stdout, everything else on stderr.
+
+Errors are ``headcount: error: …``, lowercase and without a full stop, followed by ``headcount: hint:``
+lines. Questions and progress appear on stderr, progress on a terminal only, so that stdout can be piped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from headcount.ledger_view import Progress
+from headcount.question import Ask, Question
+from headcount_spec.errors import ConfigurationError, MalformedError
+from headcount_spec.policy import MAX_POLICY_BYTES, Policy
+from headcount_spec.scope import ScopeId
+from headcount_spec.text import decode_hex
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def say(text: str) -> None:
+    """A sentence of the result."""
+    click.echo(text)
+
+
+def error(text: str) -> None:
+    """What went wrong."""
+    text = " ".join(text.split()).rstrip(".")
+    click.echo(f"headcount: error: {text[:1].lower()}{text[1:]}", err=True)
+
+
+def hint(text: str) -> None:
+    """What may help."""
+    click.echo(f"headcount: hint: {text}", err=True)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Progress | None]:
+    """A progress bar for long work, on a terminal only."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+def asker(address: str | None) -> Ask:
+    """Asks on the terminal; the address may be given beforehand."""
+
+    def ask(question: Question) -> str:
+        name = question.issuer.name
+        if question.kind == "address":
+            return address or _prompt(f"e-mail address (for {name} only)")
+        again = "that code was refused, try again: " if question.attempt > 1 else ""
+        if question.kind == "mailed-code":
+            return _prompt(f"{again}code from the mail of {name}")
+        return _prompt(f"{again}code on your slip (for {name})")
+
+    return ask
+
+
+def _prompt(text: str) -> str:
+    answer: str = click.prompt(text, err=True)
+    return answer
+
+
+def read_policy(path: Path) -> bytes:
+    """The bytes of a trust policy file.
+
+    Raises:
+        ConfigurationError: it cannot be read or is no policy.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_POLICY_BYTES + 1)
+        Policy.from_bytes(data)
+    except OSError as exc:
+        raise ConfigurationError(f"cannot read {path.name}: {exc.strerror}") from exc
+    except MalformedError as exc:
+        raise ConfigurationError(f"{path.name}: {exc}") from exc
+    return data
+
+
+def scope_id(ctx: click.Context, param: click.Parameter, value: str) -> ScopeId:
+    """Option callback: a scope id from 64 hex digits."""
+    try:
+        return ScopeId(decode_hex(value.lower(), 32))
+    except MalformedError as exc:
+        raise click.BadParameter("a scope id is 64 hex digits") from exc
+
+
+def ledger(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Option callback: an address without a slash at the end, or the absolute path of a folder."""
+    if value.startswith(("http://", "https://")):
+        return value.rstrip("/")
+    if not Path(value).is_dir():
+        raise click.BadParameter("neither an http(s) address nor a folder")
+    return str(Path(value).resolve())
+
+
+LEDGER = click.argument("ledger", callback=ledger)
+SCOPE = click.argument("scope_id", metavar="SCOPE", callback=scope_id)
+POLICY = click.option(
+    "--policy", required=True, type=FILE, help="Whom to trust about the ledger (tlog-policy)."
+)
