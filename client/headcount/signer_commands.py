@@ -17,7 +17,7 @@ from headcount.scope_view import ScopeView
 from headcount.terminal import FILE, LEDGER, POLICY, SCOPE, asker, progress, read_policy, say
 from headcount.transport import HttpTransport, origin_of
 from headcount_spec.errors import ConfigurationError
-from headcount_spec.scope import Manifest, ScopeId
+from headcount_spec.scope import PLAIN, Manifest, ScopeId
 from headcount_spec.text import day_of, format_day
 
 _PLEDGE_FILE = click.argument("file", type=FILE)
