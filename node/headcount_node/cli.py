@@ -1,0 +1,119 @@
+"""The node's commands: serve its roles, and demonstrate all of them at once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from headcount_node.demo import Demo, Ports
+from headcount_node.dishonest import Cheater
+from headcount_node.serve import serve as run_node
+from headcount_spec.errors import MisbehaviourError
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_SIGNERS = click.IntRange(2, 10_000)
+_PORT = click.IntRange(1024, 65_000)
+
+
+@click.command("serve")
+@click.argument("config", metavar="CONFIG", type=_FILE, envvar="HEADCOUNT_CONFIG")
+def serve(config: Path) -> None:
+    """Run the roles that CONFIG (a TOML file) names, until stopped.
+
+    The verifier and the ledger answer on one origin, the issuer on another; none of them sets a cookie,
+    and none of them logs an address.
+    """
+    raise SystemExit(run_node(config))
+
+
+@click.command("demo")
+@click.option("--once", is_flag=True, help="Stop when the story has been told, instead of serving on.")
+@click.option(
+    "--signers", default=50, show_default=True, type=click.IntRange(2, 10_000), help="How many pledge."
+)
+@click.option("--dir", "folder", type=_FOLDER, help="An empty or new folder for everything.  [default: demo]")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1024, 65000), help="First port.")
+def demo(once: bool, signers: int, folder: Path | None, port: int) -> None:
+    """Run a whole campaign on this machine: keys, proofs, pledges, ten dishonest things, a recount."""
+    console = Console(highlight=False, soft_wrap=True)
+    ports = Ports(port, port + 1, port + 25)
+    story = Demo(folder or _fresh_folder(), signers, ports, lambda text: console.print(text, markup=False))
+    _heading(console, "A ledger, an issuer, a campaign")
+    story.prepare()
+    with story.running() as processes:
+        story.publish()
+        title = story.manifest.title_text
+        console.print(f"scope {story.manifest.scope_id.hex()}: {title}", markup=False)
+        _heading(console, f"{signers} people")
+        story.prove_all(lambda done, what, total: _track(console, done, what, total))
+        story.pledge_all(lambda done, what, total: _track(console, done, what, total))
+        story.publish_issuance()
+        _heading(console, "Ten dishonest things")
+        _show_attempts(console, Cheater(story))
+        _heading(console, "Anybody recounts")
+        ok = _recount(console, story)
+        if not once and ok:
+            _heading(console, "Serving on; Ctrl-C stops")
+            console.print(f"open     {story.verifier_url}/")
+            console.print(f"recount  headcount audit {story.ledger_url} --policy {story.policy}")
+            try:
+                while not processes.ended():
+                    time.sleep(0.5)
+            except KeyboardInterrupt:
+                pass
+    if once and ok:
+        console.print(f"recount  headcount audit {story.public} --policy {story.policy}")
+        console.print(f"serve    headcount serve {story.config}")
+    raise SystemExit(0 if ok else 1)
+
+
+def _fresh_folder() -> Path:
+    names = ["demo", *(f"demo-{number}" for number in range(2, 1000))]
+    return next(Path(name) for name in names if not Path(name).exists())
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(f"\n[bold]{text}[/bold]")
+
+
+def _track(console: Console, done: Iterable[None], what: str, total: int) -> Iterator[None]:
+    """A progress bar on a terminal, a line at the end everywhere."""
+    started = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield from bar.track(done, total=total, description=what)
+    console.print(f"{what}: {total} in {time.monotonic() - started:.1f} s")
+
+
+def _show_attempts(console: Console, cheater: Cheater) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("attempt", "noticed by", "name", "in words"):
+        table.add_column(column)
+    outcomes = []
+    for name, attempt in cheater.attempts():
+        outcome = attempt(name)
+        outcomes.append(outcome)
+        verdict = outcome.by if outcome.caught else "NOBODY"
+        table.add_row(outcome.name, verdict, outcome.code, outcome.detail)
+    console.print(table)
+    missed = [outcome.name for outcome in outcomes if not outcome.caught]
+    if missed:
+        raise MisbehaviourError(f"nobody noticed: {', '.join(missed)}")
+
+
+def _recount(console: Console, story: Demo) -> bool:
+    """Let the separate program recount the published files, twice: for people and for programs."""
+    console.print(f"$ headcount audit {story.public} --policy {story.policy}", markup=False)
+    done = story.audit(story.public)
+    console.print(done.stdout.rstrip() + done.stderr.rstrip(), markup=False)
+    report = json.loads(story.audit(story.public, "--json").stdout)
+    counted = report["scopes"][story.manifest.scope_id.hex()]["count"]
+    return done.returncode == 0 and bool(report["ok"]) and counted == story.signers
