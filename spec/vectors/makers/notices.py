@@ -211,6 +211,8 @@ def _authors() -> list[Case]:
     both = _notice(
         two, "issuer", "opening", manifests.opening(two).statement.body, seeds=manifests.ISSUER_SEEDS[:2]
     )
+    sealed = manifests.contact(_CAMPAIGN)
+    stranger = _notice(sealed, "trustee", "enrolment", _scope_key(0), seeds=(bytes(32),))
     undomained = _FIRST.statement_bytes
     return [
         _fails("signature-changed", SignatureError, bytes(flipped)),
@@ -231,6 +233,7 @@ def _authors() -> list[Case]:
         _fails("organiser-closes", UnknownKeyError, _by("ledger", "closing", {"day": manifests.CLOSES + 1})),
         _fails("organiser-issues", UnknownKeyError, _by("issuer", "issuance", {"day": 20463, "issued": 0})),
         _fails("trustee-of-none", UnknownKeyError, _by("trustee", "enrolment", _scope_key(0))),
+        _fails("stranger-enrols", UnknownKeyError, stranger.to_bytes(), manifest=sealed),
         _fails("notice-of-another-scope", UnknownKeyError, _update().to_bytes(), _FIRST, manifest=two),
     ]
 
