@@ -1,0 +1,157 @@
+"""The issuer over HTTP.
+
+    GET  /.well-known/private-token-issuer-directory      RFC 9578, Section 4
+    POST /sessions              JSON {scope, attester, evidence} → 201 {session, state, expires_in_s}
+    POST /sessions/evidence     Bearer, JSON → 200 {state}
+    POST /token-request         Bearer, RFC 9578, Section 6
+
+Nothing is changed by GET, nothing is remembered by cookie, nothing is logged about a request. Pages may
+ask only from the origins of the manifests (CORS), and in each scope only from that manifest's.
+"""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from headcount_issuer import directory
+from headcount_issuer.issuer import Issuer
+from headcount_spec.errors import (
+    MalformedError,
+    MethodRefusedError,
+    NotEligibleError,
+    NotFoundError,
+    ProtocolError,
+    TooLargeError,
+    UnavailableError,
+    WrongTypeError,
+)
+from headcount_spec.jcs import JSON, canonicalise, parse_json
+from headcount_spec.members import Members
+from headcount_spec.problem import problem
+from headcount_spec.scope import ScopeId
+from headcount_spec.terms import ATTESTER
+
+JSON_TYPE = "application/json"
+REQUEST_TYPE = "application/private-token-request"  # RFC 9578, Section 8.3
+RESPONSE_TYPE = "application/private-token-response"
+MAX_JSON_BYTES = 16384  # evidence of later attesters (passkeys) is some kilobytes
+MAX_REQUEST_BYTES = 1024  # a token request has 259
+_MAX_BEARER_CHARS = 256
+_PREFLIGHT_S = 600
+
+
+def create_app(issuer: Issuer) -> Flask:
+    """The WSGI application of an open issuer."""
+    app = Flask(__name__, static_folder=None)
+    app.url_map.strict_slashes = True
+
+    @app.get(directory.PATH)
+    def token_keys() -> Response:
+        response = Response(issuer.directory(), content_type=directory.MEDIA_TYPE)
+        response.headers["Cache-Control"] = "public, max-age=60"
+        response.headers["Access-Control-Allow-Origin"] = "*"  # public, and no page learns more from it
+        return response
+
+    @app.post("/sessions")
+    def begin() -> Response:
+        members = _json("request")
+        scope = ScopeId(members.hex32("scope"))
+        attester = members.text("attester", 32, ATTESTER)
+        evidence = members.object("evidence")
+        members.finish()
+        begun = issuer.issuance.begin(scope, attester, evidence, _origin())
+        answer: dict[str, JSON] = {
+            **begun.answer,
+            "session": begun.bearer,
+            "state": begun.state,
+            "expires_in_s": begun.expires_in_s,
+        }
+        return _answer(canonicalise(answer), JSON_TYPE, 201)
+
+    @app.post("/sessions/evidence")
+    def prove() -> Response:
+        state = issuer.issuance.prove(_bearer(), _json("evidence"), _origin())
+        return _answer(canonicalise({"state": state}), JSON_TYPE)
+
+    @app.post(directory.REQUEST_PATH)
+    def token_request() -> Response:
+        body = _body(REQUEST_TYPE, MAX_REQUEST_BYTES)
+        return _answer(issuer.issuance.sign(_bearer(), body, _origin()).to_bytes(), RESPONSE_TYPE)
+
+    @app.errorhandler(ProtocolError)
+    def refused(error: ProtocolError) -> Response:
+        if error.status >= 500 and not isinstance(error, UnavailableError):
+            app.logger.error("%s: %s", error.code, error)
+        return _problem(error)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        response = _problem(_translate(error))
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return response
+
+    @app.after_request
+    def headers(response: Response) -> Response:
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        origin = _origin()
+        if origin is not None and "Access-Control-Allow-Origin" not in response.headers:
+            response.headers.add("Vary", "Origin")
+            if issuer.issuance.may_ask(origin):
+                response.headers["Access-Control-Allow-Origin"] = origin
+                if request.method == "OPTIONS":
+                    response.headers["Access-Control-Allow-Methods"] = "POST"
+                    response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+                    response.headers["Access-Control-Max-Age"] = str(_PREFLIGHT_S)
+        return response
+
+    return app
+
+
+def _origin() -> str | None:
+    return request.headers.get("Origin")
+
+
+def _bearer() -> str:
+    """The credentials of RFC 6750, Section 2.1."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not 0 < len(token) <= _MAX_BEARER_CHARS:
+        raise NotEligibleError("no session was named: Authorization: Bearer …")
+    return token
+
+
+def _json(name: str) -> Members:
+    return Members(parse_json(_body(JSON_TYPE, MAX_JSON_BYTES), MAX_JSON_BYTES), name)
+
+
+def _body(media_type: str, max_bytes: int) -> bytes:
+    if request.mimetype != media_type:
+        raise WrongTypeError(f"the body must be {media_type}")
+    if (request.content_length or 0) > max_bytes:
+        raise TooLargeError(f"the body has more than {max_bytes} bytes")
+    request.max_content_length = max_bytes  # also where no length was told
+    return request.get_data(cache=False)
+
+
+def _answer(body: bytes, media_type: str, status: int = 200) -> Response:
+    return Response(body, status, content_type=media_type)
+
+
+def _problem(error: ProtocolError) -> Response:
+    answer = problem(error)
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+def _translate(error: HTTPException) -> ProtocolError:
+    if isinstance(error, NotFound):
+        return NotFoundError("there is nothing here")
+    if isinstance(error, MethodNotAllowed):
+        return MethodRefusedError("this resource does not take this method")
+    if isinstance(error, RequestEntityTooLarge):
+        return TooLargeError("the body is too large")
+    if error.code is not None and error.code < 500:
+        return MalformedError("not a request that this server understands")
+    return UnavailableError("something went wrong here; try again")

@@ -1,0 +1,219 @@
+"""An issuer put together: the parts of this package over one folder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from headcount_engine import rsa
+from headcount_issuer.attester import Attester
+from headcount_issuer.attesters.email import EmailAttester
+from headcount_issuer.attesters.in_person import (
+    InPersonAttester,
+    draw_sheet,
+    sheet_root,
+    uniqueness_input,
+)
+from headcount_issuer.config import IssuerConfig
+from headcount_issuer.directory import directory
+from headcount_issuer.enrolment import Draft, Enrolment, Opened
+from headcount_issuer.issuance import Issuance
+from headcount_issuer.keys import Keys, make_tag
+from headcount_issuer.mail import Mailer
+from headcount_issuer.notices import LedgerIntake, Notices, Send
+from headcount_issuer.session import Sessions
+from headcount_issuer.store import ScopeRow, Store
+from headcount_spec.errors import ConfigurationError, NotEligibleError, NotFoundError, ProtocolError
+from headcount_spec.scope import Manifest, ScopeId
+from headcount_spec.text import day_of
+
+MAX_CODES = 100_000  # on one sheet
+_ROUND_S = 60  # how often the running issuer looks whether a day has begun
+
+_log = logging.getLogger(__name__)
+
+
+def wall_clock() -> int:
+    """Seconds since 1970."""
+    return int(time.time())
+
+
+class Issuer:
+    """One issuer, open; to be used with ``with``."""
+
+    def __init__(
+        self,
+        config: IssuerConfig,
+        store: Store,
+        keys: Keys,
+        clock: Callable[[], int] = wall_clock,
+        send: Send | None = None,
+    ) -> None:
+        self.config = config
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._mailer = Mailer(config.smtp) if config.smtp is not None else None
+        self._attesters = self._make_attesters()
+        self._notices = Notices(store, lambda: keys.notice_seed, send or LedgerIntake(config.ledger))
+        self._sessions = Sessions(clock, config.session_s, config.max_sessions)
+        levels = {name: attester.level for name, attester in self._attesters.items()}
+        self._enrolment = Enrolment(config, store, keys, self._notices, levels)
+        self.issuance = Issuance(
+            config.name, store, keys, self._attesters, self._sessions, config.session_s, clock
+        )
+
+    @classmethod
+    def create(cls, config: IssuerConfig) -> None:
+        """Make the folder of a new issuer: notice key and database.
+
+        Raises:
+            ConfigurationError: there is one already, or the folder cannot be written.
+        """
+        Keys.create(config.keys)
+        config.directory.chmod(0o700)
+        Store.create(config.database).close()
+
+    @classmethod
+    def open(
+        cls, config: IssuerConfig, clock: Callable[[], int] = wall_clock, send: Send | None = None
+    ) -> Issuer:
+        """Open the folder that create made. send stands for the ledger's intake, over HTTP by default.
+
+        Raises:
+            ConfigurationError: a part is missing, or a key is open to others.
+        """
+        keys = Keys(config.keys)
+        _ = keys.notice_seed
+        return cls(config, Store.open(config.database), keys, clock, send)
+
+    def __enter__(self) -> Issuer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begin what a running issuer does unasked: publish the counts once a day, forget old sessions."""
+        _log.info("issuer %s: %s", self.config.name, rsa.engine_name())
+        self._thread = threading.Thread(target=self._rounds, name="issuer-rounds", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the threads and close the database."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._mailer is not None:
+            self._mailer.close()
+        self._store.close()
+
+    def enrol(self, data: bytes) -> Draft | Opened:
+        """Answer a draft or open a manifest: see Enrolment.enrol."""
+        return self._enrolment.enrol(data, self.today)
+
+    def publish_issuance(self, now: bool = False) -> None:
+        """Publish how many tokens were issued in each scope, once a day; with now, whenever it has grown.
+
+        Raises:
+            ProtocolError: what the ledger answers; the other scopes are tried first.
+        """
+        failed: ProtocolError | None = None
+        for row in self._store.scopes():
+            try:
+                self._notices.issue(row, self.today, now)
+            except ProtocolError as exc:
+                failed = exc
+        if failed is not None:
+            raise failed
+
+    def make_codes(self, scope_id: ScopeId, number: int) -> tuple[Manifest, list[bytes]]:
+        """A new sheet of codes for a scope; the codes are returned and not kept.
+
+        Write them down, then send_notices: the sheet is public before it is handed out.
+
+        Raises:
+            NotFoundError: this issuer has not opened the scope.
+            NotEligibleError: the scope asks for no codes.
+        """
+        row = self._store.scope(scope_id)
+        if row is None or not row.opened:
+            raise NotFoundError("this issuer has not opened the scope")
+        if "in-person" not in self._attesters or row.manifest.level != "in-person":
+            raise NotEligibleError("this scope asks for no codes")
+        if not 1 <= number <= MAX_CODES:
+            raise NotEligibleError(f"a sheet has 1 to {MAX_CODES} codes")
+        codes = draw_sheet(number)
+        key = self._keys.tag_key(scope_id)
+        tags = [make_tag(key, uniqueness_input(code)) for code in codes]
+        self._notices.announce_codes(row, sheet_root(scope_id, codes), number, tags)
+        return row.manifest, codes
+
+    def send_notices(self) -> None:
+        """Send what the ledger has not taken yet.
+
+        Raises:
+            ProtocolError: what the ledger answers; nothing is lost.
+        """
+        for row in self._store.scopes():
+            if row.opened:
+                self._notices.flush(row)
+
+    def directory(self) -> bytes:
+        """The issuer directory, RFC 9578, Section 4."""
+        manifests = [row.manifest for row in self._store.scopes() if row.opened]
+        return directory(self.config.name, self.config.url, manifests)
+
+    def scopes(self) -> list[ScopeRow]:
+        """All scopes that this issuer has begun to open."""
+        return self._store.scopes()
+
+    def unsent_notices(self) -> int:
+        """How many notices the ledger has not taken yet."""
+        return self._notices.unsent()
+
+    @property
+    def today(self) -> int:
+        """The UTC day."""
+        return day_of(self._clock())
+
+    def _make_attesters(self) -> dict[str, Attester]:
+        made: dict[str, Attester] = {}
+        for name in self.config.attesters:
+            if name == "email" and self._mailer is not None and self.config.smtp is not None:
+                made[name] = EmailAttester(
+                    self._mailer,
+                    self.config.smtp.sender,
+                    self.config.mails_per_address,
+                    self.config.domain_quota,
+                    self.config.domain_quotas,
+                )
+            elif name == "in-person":
+                made[name] = InPersonAttester(self._is_on_sheet)
+            else:
+                raise ConfigurationError(f"there is no attester {name}")
+        return made
+
+    def _is_on_sheet(self, scope_id: ScopeId, value: bytes) -> bool:
+        row = self._store.scope(scope_id)
+        return row is not None and self._store.has_code(
+            row.number, make_tag(self._keys.tag_key(scope_id), value)
+        )
+
+    def _rounds(self) -> None:
+        while not self._stop.wait(_ROUND_S):
+            self._sessions.purge()
+            try:
+                self.publish_issuance()
+            except ProtocolError as exc:
+                _log.warning("issuance is not published: %s", exc)

@@ -1,0 +1,296 @@
+"""What the issuer keeps: scopes, used tags, codes of sheets, its own notices. SQLite.
+
+A token is paid for by ``burn``: one transaction, durable before anything is signed. Requests that
+wait at the same time share a transaction, in ascending order of their tags; the write-ahead log is
+emptied after each. The layout of the tags, and what a thief sees, is in tags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from headcount_issuer import tags
+from headcount_issuer.schema import codes, metadata, scopes
+from headcount_spec.errors import (
+    AlreadyIssuedError,
+    ConfigurationError,
+    NotEligibleError,
+    ProtocolError,
+    UnavailableError,
+)
+from headcount_spec.scope import Manifest
+
+_BUSY_S = 10  # how long another process of the same operator (the command line) may hold the file
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRow:
+    """A scope as it stands in the database."""
+
+    number: int
+    manifest: Manifest
+    opened: bool  # the ledger has taken the opening notice
+    issued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """At most limit tokens of a scope for those who share a group, such as a mail domain.
+
+    Places are tags like any others: the n-th token of the group uses up the tag of place n, so that
+    no table of groups is kept.
+    """
+
+    place: Callable[[int], bytes] = field(repr=False)  # the tag of a place, from 0
+    limit: int
+
+
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """One request for a signature, waiting for the next transaction."""
+
+    number: int
+    tags: tuple[bytes, ...]
+    digest: bytes
+    quota: Quota | None
+    decided: bool = False
+    error: ProtocolError | None = None
+
+
+class Store:
+    """The database of one issuer; threads may share it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()  # of the writing connection
+        self._writer = engine.connect().execution_options(write=True)
+        self._waiting: deque[_Wish] = deque()
+
+    @classmethod
+    def create(cls, path: Path) -> Store:
+        """Make a new database, readable by its owner only.
+
+        Raises:
+            ConfigurationError: the file exists, or cannot be written.
+        """
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as exc:
+            raise ConfigurationError(f"cannot create {path.name}: {exc.strerror}") from exc
+        store = cls(_engine(path))
+        with store.transaction() as connection:
+            metadata.create_all(connection)
+        return store
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the database that create made; never makes one.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if not path.is_file():
+            raise ConfigurationError(f"{path.name} is missing: run headcount issuer init")
+        return cls(_engine(path))
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            self._writer.close()
+            self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A write transaction; committed and out of the write-ahead log at the end.
+
+        Raises:
+            UnavailableError: the file is locked or cannot be written. Whether a commit failed before or
+                after it was durable does not matter: everything here may be asked again.
+        """
+        with self._lock, self._transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A consistent view."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    def enrol(self, manifest: Manifest, token_key_id: bytes) -> ScopeRow:
+        """Bind a token key to a scope for ever; the same binding again changes nothing.
+
+        Raises:
+            NotEligibleError: the key is bound to another scope.
+        """
+        with self.transaction() as connection:
+            bound = connection.execute(
+                select(scopes.c.scope).where(scopes.c.token_key_id == token_key_id)
+            ).scalar_one_or_none()
+            if bound is not None and bound != manifest.scope_id:
+                raise NotEligibleError("this token key was given to another scope; take it out of the draft")
+            if bound is None:
+                number = connection.execute(select(func.coalesce(func.max(scopes.c.number), 0))).scalar_one()
+                connection.execute(
+                    insert(scopes).values(
+                        number=number + 1,
+                        scope=manifest.scope_id,
+                        token_key_id=token_key_id,
+                        manifest=manifest.raw,
+                        opened=0,
+                        depth=0,
+                        issued=0,
+                    )
+                )
+                tags.prepare(connection, number + 1)
+        row = self.scope(manifest.scope_id)
+        assert row is not None  # noqa: S101
+        return row
+
+    def set_opened(self, number: int) -> None:
+        """The ledger has taken the opening notice: signing may begin."""
+        with self.transaction() as connection:
+            connection.execute(update(scopes).where(scopes.c.number == number).values(opened=1))
+
+    def scope(self, scope_id: bytes) -> ScopeRow | None:
+        """The scope with this id, if this issuer knows it."""
+        with self.reading() as connection:
+            row = connection.execute(select(scopes).where(scopes.c.scope == scope_id)).one_or_none()
+        return None if row is None else _row(row)
+
+    def scopes(self) -> list[ScopeRow]:
+        """All scopes, in the order of enrolment."""
+        with self.reading() as connection:
+            return [_row(row) for row in connection.execute(select(scopes).order_by(scopes.c.number))]
+
+    def burn(
+        self, number: int, tags: Sequence[bytes], blinded_msg: bytes, quota: Quota | None = None
+    ) -> None:
+        """Use up tags for a blinded message, durably; the same message again changes nothing.
+
+        All of the tags are used up or none.
+
+        Raises:
+            AlreadyIssuedError: one of them is used up, and not for this message.
+            NotEligibleError: no place of the quota is left.
+            UnavailableError: the database cannot be written now.
+        """
+        wish = _Wish(number, tuple(sorted(tags)), hashlib.sha256(blinded_msg).digest(), quota)
+        self._waiting.append(wish)
+        with self._lock:
+            if not wish.decided:  # else whoever had the lock before has done ours too
+                self._grant()
+        if wish.error is not None:
+            raise wish.error
+
+    def is_burnt(self, number: int, tag: bytes) -> bool:
+        """Whether a tag is used up."""
+        with self.reading() as connection:
+            return tags.find(connection, number, tag) is not None
+
+    def add_codes(self, connection: Connection, number: int, sheet: Sequence[bytes]) -> None:
+        """Keep the tags of a sheet of codes, inside a transaction."""
+        connection.execute(insert(codes), [{"number": number, "tag": tag} for tag in sorted(sheet)])
+
+    def has_code(self, number: int, tag: bytes) -> bool:
+        """Whether this is the tag of a code on one of the scope's sheets."""
+        query = select(codes.c.tag).where(codes.c.number == number, codes.c.tag == tag)
+        with self.reading() as connection:
+            return connection.execute(query).one_or_none() is not None
+
+    def _grant(self) -> None:
+        """Decide all that wait in one transaction. The caller holds the lock."""
+        wishes = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        wishes.sort(key=lambda wish: (wish.number, wish.tags))
+        errors: list[ProtocolError | None] = [UnavailableError("the issuer was interrupted")] * len(wishes)
+        try:
+            with self._transaction() as connection:
+                decisions = [_decide(connection, wish) for wish in wishes]
+            errors = list(decisions)  # only now are they durable
+        except ProtocolError as exc:
+            errors = [exc] * len(wishes)
+        finally:
+            for wish, error in zip(wishes, errors, strict=True):
+                wish.error, wish.decided = error, True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._writer.begin():
+                yield self._writer
+            self._empty_log()
+        except (DBAPIError, sqlite3.Error) as exc:
+            raise UnavailableError("the issuer's database cannot be written now") from exc
+
+    def _empty_log(self) -> None:
+        # The log shows the order of transactions; a reader in another process may delay this once.
+        driver: Any = self._writer.connection.driver_connection
+        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _decide(connection: Connection, wish: _Wish) -> ProtocolError | None:
+    """What a request is refused with; None if its tags are used up for its message now."""
+    found = [tags.find(connection, wish.number, tag) for tag in wish.tags]
+    if all(digest is not None and hmac.compare_digest(digest, wish.digest) for digest in found):
+        return None
+    if any(digest is not None for digest in found):
+        return AlreadyIssuedError("this person has a token of this scope for another message")
+    if wish.quota is not None:
+        place = _free_place(connection, wish.number, wish.quota)
+        if place is None:
+            return NotEligibleError("the quota of this mail domain is used up")
+        # Not the request's digest: that would say which person took the place.
+        tags.put(connection, wish.number, place, hashlib.sha256(place).digest())
+    for tag in wish.tags:
+        tags.put(connection, wish.number, tag, wish.digest)
+    connection.execute(
+        update(scopes).where(scopes.c.number == wish.number).values(issued=scopes.c.issued + 1)
+    )
+    return None
+
+
+def _free_place(connection: Connection, number: int, quota: Quota) -> bytes | None:
+    low, high = 0, quota.limit  # places before low are taken, those from high on are free
+    while low < high:
+        middle = (low + high) // 2
+        if tags.find(connection, number, quota.place(middle)) is None:
+            high = middle
+        else:
+            low = middle + 1
+    return quota.place(low) if low < quota.limit else None
+
+
+def _row(row: Any) -> ScopeRow:
+    return ScopeRow(row.number, Manifest.from_bytes(row.manifest), bool(row.opened), row.issued)
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"timeout": _BUSY_S, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
