@@ -1,4 +1,6 @@
-"""``python -m headcount``: the command line."""
+"""``python -m headcount``: the command, where it is not installed."""
+
+from __future__ import annotations
 
 from headcount.cli import main
 

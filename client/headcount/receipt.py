@@ -16,10 +16,11 @@ from headcount.ledger_view import LedgerView, Progress, open_ledger
 from headcount.pledge_file import PledgeFile, PledgeStore
 from headcount.transport import Transport
 from headcount_spec.entry import parse_entry
-from headcount_spec.errors import ConfigurationError, MalformedError
+from headcount_spec.errors import ConfigurationError, MalformedError, MisbehaviourError
 from headcount_spec.merkle import LeafHash, leaf_hash
 from headcount_spec.pledge import Pledge
 from headcount_spec.policy import Policy
+from headcount_spec.promise import Promise
 from headcount_spec.revision import Revision
 from headcount_spec.tlog_proof import TlogProof, VerifiedInclusion, verify_tlog_proof
 
@@ -31,17 +32,16 @@ SUFFIX = ".tlog-proof"
 class Receipt:
     """How far an entry has come."""
 
-    entry: bytes
+    promise: Promise
     serial: int  # 0 the pledge, from 1 its changes
     state: State
-    deadline: int  # UTC day by whose end the ledger promised to publish it
     index: int | None = None  # leaf index, once it is included
     proof: TlogProof | None = None  # verified under the pledge's trust policy
     path: Path | None = None  # where it was written
 
     def is_overdue(self, day: int) -> bool:
         """Whether the ledger has broken its promise, if what its files show today is all there is."""
-        return self.proof is None and day > self.deadline
+        return self.proof is None and day > self.promise.deadline
 
 
 def fetch(
@@ -75,11 +75,11 @@ def find(content: PledgeFile, view: LedgerView, progress: Progress | None = None
         ProofError: the published files do not lead to the signed root.
     """
     wanted = _promised(content)
-    missing = {leaf_hash(receipt.entry): receipt.serial for receipt in wanted}
+    missing = {receipt.promise.leaf_hash: receipt.serial for receipt in wanted}
     for index, data in view.scan(content.since or 0, progress):
         serial = missing.pop(leaf_hash(data), None)
         if serial is not None:
-            wanted = [_included(r, index, view) if r.serial == serial else r for r in wanted]
+            wanted = [_included(r, index, data, view) if r.serial == serial else r for r in wanted]
         if not missing:
             break
     return tuple(wanted)
@@ -109,20 +109,19 @@ def leaf_of(proof: TlogProof, entry: bytes | None = None) -> LeafHash:
 
 
 def _promised(content: PledgeFile) -> list[Receipt]:
-    receipts = []
-    if content.promise is not None:
-        receipts.append(Receipt(content.pledge().to_bytes(), 0, "accepted", content.promise.deadline))
-    for change in content.changes:
-        if change.promise is not None:
-            entry = content.revision(change).to_bytes()
-            receipts.append(Receipt(entry, change.serial, "accepted", change.promise.deadline))
-    return receipts
+    promises = [content.promise, *(change.promise for change in content.changes)]
+    return [Receipt(promise, promise.serial, "accepted") for promise in promises if promise is not None]
 
 
-def _included(receipt: Receipt, index: int, view: LedgerView) -> Receipt:
+def _included(receipt: Receipt, index: int, entry: bytes, view: LedgerView) -> Receipt:
     # The entry is public already; with it inside, the receipt can be checked without the pledge file.
-    proof = TlogProof(index, tuple(view.reader.inclusion_proof(index)), view.raw, receipt.entry)
-    verify(proof, view.policy, receipt.entry)
+    proof = TlogProof(index, tuple(view.reader.inclusion_proof(index)), view.raw, entry)
+    verify(proof, view.policy)
+    parsed = parse_entry(entry)
+    if not isinstance(parsed, Pledge | Revision) or parsed.nullifier != receipt.promise.nullifier:
+        raise MisbehaviourError(
+            "the ledger published another entry under its promise", (receipt.promise.to_bytes(), entry)
+        )
     state: State = "witnessed" if view.is_witnessed else "included"
     return replace(receipt, state=state, index=index, proof=proof)
 

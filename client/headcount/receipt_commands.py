@@ -72,7 +72,7 @@ def verify(proof: Path, policy: Path, pledge_file: Path | None) -> None:
 def _report(item: Receipt) -> None:
     what = "pledge" if item.serial == 0 else f"change {item.serial}"
     if item.proof is None or item.path is None:
-        say(f"accepted: {what}, promised by {format_day(item.deadline)} and not published yet")
+        say(f"accepted: {what}, promised by {format_day(item.promise.deadline)} and not published yet")
         return
     origin = item.proof.checkpoint.decode().partition("\n")[0]
     watched = "seen by your policy's witnesses" if item.state == "witnessed" else "no witness is demanded"

@@ -17,12 +17,15 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from headcount_spec import errors
-from headcount_spec.errors import MalformedError, ProtocolError, UnavailableError
-from headcount_spec.jcs import parse_json
-from headcount_spec.text import is_plain
+from headcount_spec.errors import (
+    MalformedError,
+    ProtocolError,
+    RefusedError,
+    UnavailableError,
+    VerificationError,
+)
+from headcount_spec.problem import from_problem
 
-MAX_PROBLEM_BYTES = 16_384  # a problem document is a few hundred bytes
 _TIMEOUT_S = 20.0  # per connect, read and write
 _CHUNK_BYTES = 65_536
 
@@ -169,13 +172,8 @@ def join(base: str, path: str) -> str:
     return url
 
 
-_KNOWN = {
-    kind.code: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type)
-    and issubclass(kind, (MalformedError, errors.VerificationError, errors.RefusedError, UnavailableError))
-    and kind.code
-}
+# What another party may say about itself or about us; that somebody misbehaved is found out here, not told.
+_SAYABLE = (MalformedError, VerificationError, RefusedError, UnavailableError)
 
 
 def check(answer: Answer, who: str, *, media_type: str, status: int = 200) -> bytes:
@@ -193,38 +191,11 @@ def check(answer: Answer, who: str, *, media_type: str, status: int = 200) -> by
 
 
 def error_of(answer: Answer, who: str) -> ProtocolError:
-    """The error that an answer stands for; what cannot be understood is UnavailableError."""
+    """The error that an answer reports; what cannot be understood is UnavailableError."""
     if 300 <= answer.status < 400:
         return UnavailableError(f"{who} redirects elsewhere, which is not followed")
-    problem: object = None
-    if answer.media_type == "application/problem+json":
-        try:
-            problem = parse_json(answer.body, MAX_PROBLEM_BYTES)
-        except MalformedError:
-            problem = None
-    if not isinstance(problem, dict):
-        return UnavailableError(f"{who} answers with HTTP status {answer.status}")
-    kind = _KNOWN.get(str(problem.get("code")), UnavailableError)
-    message = f"{who} says: {_sentence(problem.get('detail'))}"
-    retry = answer.headers.get("retry-after", "")
-    retry_s = int(retry) if retry.isascii() and retry.isdigit() and len(retry) < 6 else 5
-    if kind is errors.RevisionConflictError:
-        return errors.RevisionConflictError(message, _count(problem.get("serial")))
-    if kind is errors.NoticeConflictError:
-        return errors.NoticeConflictError(message, _count(problem.get("seq")))
-    if kind is errors.RateLimitedError:
-        return errors.RateLimitedError(message, retry_s)
-    if kind is UnavailableError:
-        return UnavailableError(message, retry_s)
-    return kind(message)
-
-
-def _sentence(detail: object) -> str:
-    # Shown on a terminal: no control characters, no page of text.
-    if isinstance(detail, str) and len(detail) <= 300 and "\n" not in detail and is_plain(detail):
-        return detail
-    return "no reason that could be shown"
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32 else 0
+    error = from_problem(answer.status, answer.body)
+    if not isinstance(error, _SAYABLE):
+        error = UnavailableError(str(error))
+    error.args = (f"{who} says: {error}",)
+    return error
