@@ -141,8 +141,8 @@ def test_crt_fault_inside_gmp_is_caught() -> None:
         rsa.blind_sign(handle, to_bytes(123456789))
 
 
-@pytest.mark.skipif(not LIBCRYPTO, reason="no libcrypto.so.3")
 def test_crt_fault_inside_libcrypto_never_leaves() -> None:
+    parts.require(LIBCRYPTO, "libcrypto.so.3 (OpenSSL 3)")
     d_p, _, _ = crt_parameters(KEY)
     der = encode_private(KEY)
     for broken in (
