@@ -4,8 +4,9 @@ import functools
 import hashlib
 from typing import Any
 
-import keys
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+import keys
 from headcount_spec import jcs, signature
 from headcount_spec.blind_rsa import PrivateKey
 from headcount_spec.merkle import leaf_hash
