@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keys
+import parts
 import reference
 from engines import LIBCRYPTO, SIGNING, VERIFYING, named, to_bytes
 from headcount_engine import rsa, selftest
