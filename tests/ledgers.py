@@ -271,6 +271,11 @@ def sample_batches() -> tuple[Batch, ...]:
     )
 
 
+def copied() -> list[Batch]:
+    """The sample's batches, to be edited and built."""
+    return [Batch(item.day, list(item.entries)) for item in sample_batches()]
+
+
 @functools.cache
 def _sample(witnessed: bool) -> Ledger:
     return build(sample_batches(), witnesses=(WITNESS,) if witnessed else ())

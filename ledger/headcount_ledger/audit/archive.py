@@ -6,6 +6,8 @@ import hashlib
 import statistics
 from dataclasses import dataclass
 
+from headcount_ledger.audit.fault import FaultList
+from headcount_ledger.audit.files import Files
 from headcount_spec.checkpoint import Checkpoint, SignedCheckpoint, parse_checkpoint
 from headcount_spec.cosignature import verify_cosignature
 from headcount_spec.errors import MalformedError, SignatureError, UnknownKeyError
@@ -13,9 +15,6 @@ from headcount_spec.note import find_signatures, verify_note
 from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest
 from headcount_spec.text import day_of
-
-from headcount_ledger.audit.fault import FaultList
-from headcount_ledger.audit.files import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,11 @@ class JudgedCheckpoint:
     def hash(self) -> bytes:
         """What the next seal carries."""
         return hashlib.sha256(self.signed.raw).digest()
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines of the note."""
+        return self.signed.raw.split(b"\n")
 
     @property
     def median_day(self) -> int | None:

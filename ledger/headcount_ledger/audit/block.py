@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from headcount_spec.merkle import root
-
 from headcount_ledger.audit.bundle import BundleScan, Leaf
+from headcount_spec.merkle import root
 
 Accept = Callable[[Sequence[bytes]], bool]  # whether the tree above is over these leaf hashes
 

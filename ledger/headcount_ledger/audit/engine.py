@@ -9,15 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from headcount_spec.checkpoint import Checkpoint
-from headcount_spec.errors import MalformedError, NotFoundError, ProtocolError, UnavailableError
-from headcount_spec.merkle import LeafHash, RootHash
-from headcount_spec.policy import Policy
-from headcount_spec.scope import ScopeId
-from headcount_spec.seal import Seal
-from headcount_spec.text import parse_decimal
-from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch
-
 from headcount_ledger.audit import trust
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, judge_checkpoint
 from headcount_ledger.audit.block import NO_HASH, Block, is_over, settle
@@ -39,6 +30,14 @@ from headcount_ledger.audit.seals import SealAudit, SealedBatch
 from headcount_ledger.audit.strangers import Differences
 from headcount_ledger.audit.totals import TotalsAudit
 from headcount_ledger.audit.tree import TreeRecount
+from headcount_spec.checkpoint import Checkpoint
+from headcount_spec.errors import MalformedError, NotFoundError, ProtocolError, UnavailableError
+from headcount_spec.merkle import LeafHash, RootHash
+from headcount_spec.policy import Policy
+from headcount_spec.scope import ScopeId
+from headcount_spec.seal import Seal
+from headcount_spec.text import parse_decimal
+from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch
 
 Progress = Callable[[int, int], None]  # entries done, entries in all
 
@@ -275,7 +274,7 @@ class _Audit:
                     batch=number,
                     index=first,
                 )
-        self.seals.finish()
+        self.seals.finish(judged)
         self.tree.finish()
         root = self.tree.root()
         self.roots[self.tree.size] = root

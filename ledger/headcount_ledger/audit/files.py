@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from headcount_ledger.audit.fault import FaultList
 from headcount_spec.errors import NotFoundError, ProtocolError, UnavailableError
 from headcount_spec.tile import Fetch
 
-from headcount_ledger.audit.fault import FaultList
-
-MAX_STALLS = 8  # after so many failures in a row the host is gone, and no verdict is fair
+MAX_STALLS = 4  # after so many failures in a row the host is gone, and no verdict is fair
 
 
 class Files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from headcount_ledger.audit.fault import FaultList
 from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.errors import MalformedError, ProofError, ProtocolError
 from headcount_spec.merkle import LeafHash, RootHash, root_from_inclusion
@@ -12,8 +13,6 @@ from headcount_spec.policy import Policy
 from headcount_spec.promise import Promise, verify_promise
 from headcount_spec.text import format_day
 from headcount_spec.tlog_proof import TlogProof
-
-from headcount_ledger.audit.fault import FaultList
 
 
 @dataclass(frozen=True, slots=True)

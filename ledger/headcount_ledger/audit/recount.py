@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from headcount_engine.acceptance import ScopeVerifier
+from headcount_ledger.audit.bundle import Leaf, ScopeJudge
+from headcount_ledger.audit.fault import FaultList, Place
+from headcount_ledger.audit.scopes import CountedPledge, PlacedNotice, ScopeRecount
 from headcount_spec import blind_rsa, lint, spki
 from headcount_spec.batch import check_order
 from headcount_spec.errors import ProtocolError, SignatureError
@@ -21,10 +24,6 @@ from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import format_day
-
-from headcount_ledger.audit.bundle import Leaf, ScopeJudge
-from headcount_ledger.audit.fault import FaultList, Place
-from headcount_ledger.audit.scopes import CountedPledge, PlacedNotice, ScopeRecount
 
 
 @dataclass(frozen=True, slots=True)

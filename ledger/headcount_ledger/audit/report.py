@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headcount_spec.scope import ScopeId
-from headcount_spec.text import format_day
-
 from headcount_ledger.audit.fault import Fault
 from headcount_ledger.audit.receipt import ReceiptState
 from headcount_ledger.audit.scopes import Reached
+from headcount_spec.scope import ScopeId
+from headcount_spec.text import format_day
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from headcount_ledger.audit.bundle import ScopeJudge
+from headcount_ledger.audit.fault import FaultList, Place
 from headcount_spec.errors import (
     MalformedError,
     NoticeConflictError,
+    ProtocolError,
     SignatureError,
     UnknownKeyError,
 )
@@ -17,12 +21,9 @@ from headcount_spec.notice import Notice, author, verify_notice
 from headcount_spec.scope import WITHDRAWN, Manifest
 from headcount_spec.text import format_day
 
-from headcount_ledger.audit.bundle import ScopeJudge
-from headcount_ledger.audit.fault import FaultList
-
 ISSUANCE_PATIENCE_DAYS = 7  # protocol, Section 4: a notice missing for seven days is a fault
 
-_CONTRADICTION = {"text": "swapped-terms", "opening": "wrong-opening", "closing": "wrong-closing"}
+_CONTRADICTION = {"opening": "wrong-opening", "closing": "wrong-closing"}
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ class ScopeRecount:
     notices: list[int] = field(default_factory=list)  # indices
     has_gaps: bool = False  # entries of the log are not served, so that what is missing proves nothing
     _previous: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # author → seq, leaf hash
+    _resumed: set[str] = field(default_factory=set)  # authors whose last notice was a fault
     _issuance_day: dict[str, int] = field(default_factory=dict)
     _unjudged_since: dict[str, int] = field(default_factory=dict)  # issuer → day of a seal
     _overdue: set[str] = field(default_factory=set)  # issuers already faulted
@@ -119,29 +121,41 @@ class ScopeRecount:
 
     def _verify(self, placed: PlacedNotice, faults: FaultList) -> bool:
         notice, statement = placed.notice, placed.notice.statement
-        place = {"index": placed.index, "offset": placed.offset}
+        place: Place = {"index": placed.index, "offset": placed.offset}
         name = f"the {statement.type} notice"
         try:
             who = author(notice, self.manifest)
         except UnknownKeyError as exc:
             faults.add("forged-notice", f"{name}: {exc}", **place)
             return False
+        previous = self._previous.get(who)
+        if who in self._resumed:
+            # The notice before was a fault: the sequence goes on from what this one says.
+            self._resumed.discard(who)
+            previous = (statement.seq - 1, statement.prev) if statement.seq else None
         try:
-            verify_notice(notice, self.manifest, self._previous.get(who))
-        except (SignatureError, UnknownKeyError) as exc:
-            faults.add("forged-notice", f"{name}: {exc}", **place)
-            return False
+            verify_notice(notice, self.manifest, previous)
         except NoticeConflictError as exc:
             if not (self.has_gaps and statement.seq >= exc.seq):
                 faults.add("notice-sequence", f"{name} of {who}: {exc}", **place)
             self._previous[who] = (statement.seq, placed.hash)
             return statement.type != "manifest"
-        except MalformedError as exc:
-            faults.add(_CONTRADICTION.get(statement.type, "forged-notice"), f"{name}: {exc}", **place)
-            self._previous[who] = (statement.seq, placed.hash)
+        except (MalformedError, SignatureError, UnknownKeyError) as exc:
+            faults.add(self._code(notice, exc), f"{name}: {exc}", **place)
+            self._resumed.add(who)
             return False
         self._previous[who] = (statement.seq, placed.hash)
         return True
+
+    def _code(self, notice: Notice, exc: ProtocolError) -> str:
+        statement = notice.statement
+        if statement.type == "text":
+            text = hashlib.sha256(statement.body["text"].encode()).digest()
+            if text != self.manifest.texts.get(statement.body["language"]):
+                return "swapped-terms"
+        if isinstance(exc, MalformedError):
+            return _CONTRADICTION.get(statement.type, "forged-notice")
+        return "forged-notice"
 
     def _take(self, placed: PlacedNotice, batch: int, day: int, faults: FaultList) -> None:
         statement = placed.notice.statement
@@ -158,7 +172,7 @@ class ScopeRecount:
             self._close(placed, body["day"], batch, day, faults)
 
     def _take_issuance(self, placed: PlacedNotice, issued: int, day: int, faults: FaultList) -> None:
-        place = {"index": placed.index, "offset": placed.offset}
+        place: Place = {"index": placed.index, "offset": placed.offset}
         name = author(placed.notice, self.manifest).removeprefix("issuer:")
         if issued < self.issued.get(name, 0) or day < self._issuance_day.get(name, 0):
             faults.add("wrong-issuance", f"{name} says {issued} after {self.issued[name]}", **place)
@@ -174,7 +188,7 @@ class ScopeRecount:
         self._overdue.discard(name)
 
     def _close(self, placed: PlacedNotice, said_day: int, batch: int, day: int, faults: FaultList) -> None:
-        place = {"index": placed.index, "offset": placed.offset}
+        place: Place = {"index": placed.index, "offset": placed.offset}
         manifest = self.manifest
         if self.closed_in is not None:
             faults.add("wrong-closing", "the scope was closed before", **place)

@@ -10,14 +10,13 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from headcount_spec.merkle import LeafHash, RootHash
-from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
-from headcount_spec.text import format_day
-
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_closing_quorum
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.recount import BatchCount, Recount, Slot
 from headcount_ledger.audit.totals import TotalsAudit
+from headcount_spec.merkle import LeafHash, RootHash
+from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
+from headcount_spec.text import format_day
 
 # With one of these found in a batch, its broken chain needs no other explanation. A foreign key is
 # none: a changed authenticator looks the same.
@@ -171,12 +170,25 @@ class SealAudit:
             self.archive.read(batch.number),
         )
 
-    def finish(self) -> None:
-        """Settle what only later seals could have explained."""
+    def finish(self, head: JudgedCheckpoint) -> None:
+        """Settle what only later seals could have explained, and compare with the current checkpoint."""
         if self._doubt is not None:
             self.faults.add("broken-seal", "its chain is not over the entries before it", batch=self._doubt)
         if self._suspect is not None:
             self._accuse(*self._suspect)
+        archived = None if self._last is None else self._last.checkpoint
+        if archived is None or not head.is_by_log:
+            return
+        if archived.hash != head.hash and sorted(archived.lines) == sorted(head.lines):
+            # Lines of a note may stand in any order, but the next seal is over this one.
+            self.faults.add("malformed-checkpoint", "it differs from its archived copy in the order of lines")
+        old, new = archived.checkpoint, head.checkpoint
+        if not self._altered and old.size == new.size and old.root != new.root:
+            self.faults.add(
+                "forked-ledger",
+                f"checkpoint and checkpoints/{self.next_batch - 1} are signed over different entries",
+                batch=self.next_batch - 1,
+            )
 
     def _check_chain(self, batch: SealedBatch) -> tuple[bytes, bool]:
         hashes = [slot.hash for slot in batch.slots]
@@ -276,11 +288,11 @@ class SealAudit:
                 )
         if not is_same_seal:
             self._suspect = None
+        archived = last.checkpoint
         if self._suspect is not None:
             self._altered = True
             self._accuse(*self._suspect)
-            self._suspect = None
-        archived = last.checkpoint
+            self._suspect = archived = None
         if seal.prev_root != batch.root_before:
             known = None if archived is None else archived.checkpoint.root
             # In a tree that was altered below, the archived checkpoint knows the root.

@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from headcount_spec import seal
-from headcount_spec.notice import Notice
-from headcount_spec.pledge import Pledge
-
 from headcount_ledger.audit.block import Block, Stranger
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.recount import Recount
+from headcount_spec import seal
+from headcount_spec.notice import Notice
+from headcount_spec.pledge import Pledge
 
 
 @dataclass(slots=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
-from headcount_spec.errors import MalformedError
-from headcount_spec.scope import ScopeId
-from headcount_spec.totals import decode_totals, totals_path
-
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.files import Files
 from headcount_ledger.audit.recount import Recount
+from headcount_spec.errors import MalformedError
+from headcount_spec.scope import ScopeId
+from headcount_spec.totals import decode_totals, totals_path
 
 
 class TotalsAudit:
@@ -22,8 +21,9 @@ class TotalsAudit:
         self._files = files
         self._recount = recount
         self._faults = faults
-        # By how much totals and recount differ for a reason that has a fault of its own.
-        self._explained: dict[ScopeId, tuple[int, int]] = {}
+        # By how much totals and recount differ for a reason that has a fault of its own, and how many
+        # pledges and revisions were invalid then.
+        self._explained: dict[ScopeId, tuple[tuple[int, int], tuple[int, int]]] = {}
 
     def check(self, batch: int, expected_hash: bytes, is_whole: bool) -> None:
         """Judge one file; is_whole unless entries of the batch are missing or changed."""
@@ -54,13 +54,16 @@ class TotalsAudit:
                     batch=batch,
                 )
             return
+        before, seen = self._explained.get(scope_id, ((0, 0), (0, 0)))
+        invalid = (scope.uncounted_pledges, scope.uncounted_revisions)
         differs = (said[0] - scope.gross, said[1] - scope.live)
-        if differs in ((0, 0), self._explained.get(scope_id)):
-            self._explained[scope_id] = differs
+        self._explained[scope_id] = (differs, invalid)
+        if differs in ((0, 0), before):
             return
-        # A ledger that took an invalid entry has counted it; that fault is named already.
-        invalid, revisions = scope.uncounted_pledges, scope.uncounted_revisions
-        counted_all = differs[0] == invalid and abs(differs[1] - invalid) <= revisions
+        # A ledger that took invalid entries has counted them; that fault is named already.
+        gross, live = differs[0] - before[0], differs[1] - before[1]
+        pledges, revisions = invalid[0] - seen[0], invalid[1] - seen[1]
+        counted_all = gross in (0, pledges) and -revisions <= live - gross <= revisions
         if is_whole and not counted_all:
             self._faults.add(
                 "edited-count",
@@ -68,4 +71,3 @@ class TotalsAudit:
                 f"where {scope.gross} and {scope.live} are",
                 batch=batch,
             )
-        self._explained[scope_id] = differs

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headcount_spec.merkle import HASH_BYTES, CompactRange, RootHash
-from headcount_spec.tile import TILE_WIDTH, Bundle, Tile, TileBuilder
-
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.files import Files
+from headcount_spec.merkle import HASH_BYTES, CompactRange, RootHash
+from headcount_spec.tile import TILE_WIDTH, Bundle, Tile, TileBuilder
 
 
 class TreeRecount:

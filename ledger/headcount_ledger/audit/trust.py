@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headcount_spec.policy import NO_QUORUM, Policy
-
 from headcount_ledger.audit.scopes import ScopeRecount
+from headcount_spec.policy import NO_QUORUM, Policy
 
 
 def sentences(

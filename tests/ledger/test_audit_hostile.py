@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+import corrupter
+import keys
+import ledgers
+from headcount_ledger.audit import AuditReport, audit
+from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
+from headcount_spec.errors import NotFoundError, TooLargeError, UnavailableError
+from headcount_spec.merkle import RootHash
+from headcount_spec.note import SigningKey
+from headcount_spec.policy import Log, Policy
+from ledgers import Ledger
+
+
+def run(ledger: Ledger, **held: object) -> AuditReport:
+    return audit(ledger.fetch, ledger.policy, **held)  # type: ignore[arg-type]
+
+
+def codes(ledger: Ledger, **held: object) -> set[str]:
+    return {fault.code for fault in run(ledger, **held).faults}
+
+
+def test_a_checkpoint_of_another_ledger() -> None:
+    ledger = ledgers.sample()
+    policy = Policy(logs=(Log(SigningKey("other.example", keys.seed("other")).verification_key),))
+    assert "forged-checkpoint" in {fault.code for fault in audit(ledger.fetch, policy).faults}
+
+
+def test_tiles_of_another_ledger() -> None:
+    ledger, other = ledgers.sample(), ledgers.long(257)
+    other.files["checkpoint"] = ledger.files["checkpoint"]
+    assert "wrong-root" in codes(other)
+    fork = corrupter.corrupt("forked-ledger", "operator").ledger
+    fork.files["checkpoint"] = ledger.files["checkpoint"]
+    assert "unreadable-file" in codes(fork)
+
+
+def test_a_checkpoint_of_a_size_beyond_all_files() -> None:
+    ledger = ledgers.sample()
+    huge = Checkpoint(ledger.key.name, 2**62, RootHash(bytes(32)))
+    ledger.files["checkpoint"] = sign_checkpoint(huge, ledger.key)
+    report = run(ledger)
+    assert not report.ok
+    assert len(report.faults) < 100
+
+
+def test_a_ledger_without_any_file_but_the_checkpoint() -> None:
+    ledger = ledgers.sample()
+    ledger.files = {"checkpoint": ledger.files["checkpoint"]}
+    assert codes(ledger) == {"unreadable-file"}
+
+
+@pytest.mark.parametrize(
+    "error", [TooLargeError("too long"), NotFoundError("gone"), UnavailableError("stalled")]
+)
+@pytest.mark.parametrize("prefix", ["checkpoints/", "totals/", "tile/0/", "tile/entries/", "scopes/"])
+def test_a_file_that_cannot_be_read(prefix: str, error: Exception) -> None:
+    ledger = ledgers.sample()
+    failed: list[str] = []
+
+    def fetch(path: str) -> bytes:
+        if path.startswith(prefix) and len(failed) < 5:
+            failed.append(path)
+            raise error
+        return ledger.fetch(path)
+
+    report = audit(fetch, ledger.policy)
+    assert "unreadable-file" in {fault.code for fault in report.faults}
+
+
+def test_a_host_that_is_gone_gives_no_verdict() -> None:
+    ledger = ledgers.sample()
+
+    def fetch(path: str) -> bytes:
+        if path == "checkpoint":
+            return ledger.fetch(path)
+        raise UnavailableError("no answer")
+
+    with pytest.raises(UnavailableError):
+        audit(fetch, ledger.policy)
+
+    def silent(path: str) -> bytes:
+        raise UnavailableError("no answer")
+
+    with pytest.raises(UnavailableError):
+        audit(silent, ledger.policy)
