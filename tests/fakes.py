@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from sqlalchemy import select
+
 import manifests
 from headcount_ledger import schema
 from headcount_ledger.audit import AuditReport, audit
@@ -10,7 +12,6 @@ from headcount_ledger.config import LedgerConfig
 from headcount_ledger.ledger import Ledger, create
 from headcount_ledger.storage import DirectoryStorage, Storage
 from headcount_spec.scope import Manifest
-from sqlalchemy import select
 
 DAY = manifests.OPENS + 1
 
