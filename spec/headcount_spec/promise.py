@@ -17,6 +17,7 @@ from headcount_spec.revision import MAX_SERIAL
 from headcount_spec.wire import Reader, u8, u32
 
 PROMISE_BYTES = 137
+MEDIA_TYPE = "application/vnd.headcount.promise"
 KIND_PLEDGE = 1  # the entry type
 KIND_REVISION = 3
 
