@@ -100,12 +100,11 @@ class Intake:
     def _accept_revision(self, revision: Revision, hash: LeafHash, day: int) -> Promise:
         verifier = self._verifier(revision.scope_id)
         manifest = verifier.manifest
-        if not self._stands(revision, hash):
-            stored = self._revised_pledge(revision)
+        stored = self._revised_pledge(revision)
+        if stored.revision_hash != hash:
             verifier.verify_revision(revision, stored.revision_key, stored.serial)
             manifest.check_change(day)
             if not self._writer.run(lambda tx: self._store.stage_revision(tx, revision, hash)):
-                # Another was first, perhaps the same bytes, or the scope has closed meanwhile.
                 stored = self._revised_pledge(revision)
                 if stored.revision_hash != hash:
                     if stored.serial >= revision.serial:
@@ -114,9 +113,6 @@ class Intake:
         return sign_promise(
             self._key, hash, KIND_REVISION, revision.nullifier, revision.serial, manifest.deadline_day
         )
-
-    def _stands(self, revision: Revision, hash: LeafHash) -> bool:
-        return self._revised_pledge(revision).revision_hash == hash
 
     def _revised_pledge(self, revision: Revision) -> StoredPledge:
         with self._store.read() as tx:
