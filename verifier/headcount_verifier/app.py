@@ -1,0 +1,158 @@
+"""The verifier over HTTP: a blueprint for a partner's Flask site, and an app of its own.
+
+    POST /pledges          a pledge    → the ledger's promise
+    POST /revisions        a revision  → the ledger's promise
+    GET  /scopes           the scope ids that are accepted here
+    GET  /scopes/<hex>     the manifest of one, byte for byte
+
+Every error is a problem document (RFC 9457); a 401 names the challenges that a token must answer
+(RFC 9577). No cookie is set or read, and nothing about a request is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from flask import Blueprint, Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from headcount_spec import entry, promise
+from headcount_spec.authorization import SCHEME, format_www_authenticate
+from headcount_spec.errors import (
+    MalformedError,
+    MethodRefusedError,
+    MisbehaviourError,
+    NotFoundError,
+    ProtocolError,
+    TooLargeError,
+    UnavailableError,
+    WrongTypeError,
+)
+from headcount_spec.jcs import canonicalise
+from headcount_spec.pledge import AUTHENTICATOR_BYTES
+from headcount_spec.problem import problem
+from headcount_spec.scope import ScopeId
+from headcount_spec.terms import MAX_ISSUERS
+from headcount_spec.text import decode_hex
+from headcount_verifier.config import VerifierConfig
+from headcount_verifier.redeemer import Redeemer
+
+MAX_PLEDGE_BYTES = 101 + MAX_ISSUERS * AUTHENTICATOR_BYTES
+REVISION_BYTES = 168
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+_log = logging.getLogger(__name__)
+
+
+def verifier_blueprint(redeemer: Redeemer, name: str = "headcount_verifier") -> Blueprint:
+    """The four routes, to be registered under any prefix of a site that serves over its own origin."""
+    blueprint = Blueprint(name, __name__)
+
+    @blueprint.post("/pledges")
+    def pledges() -> Response:
+        return _redeem(redeemer, redeemer.redeem, MAX_PLEDGE_BYTES)
+
+    @blueprint.post("/revisions")
+    def revisions() -> Response:
+        return _redeem(redeemer, redeemer.revise, REVISION_BYTES)
+
+    @blueprint.get("/scopes")
+    def scopes() -> Response:
+        ids = [scope_id.hex() for scope_id in redeemer.scope_ids()]
+        return _answer(canonicalise({"scopes": ids}), "application/json", "no-cache")
+
+    @blueprint.get("/scopes/<scope>")
+    def manifest(scope: str) -> Response:
+        found = redeemer.manifest(ScopeId(decode_hex(scope, 32)))
+        # The name is the hash of the bytes, so they never change.
+        return _answer(found.raw, "application/json", "public, max-age=86400, immutable")
+
+    blueprint.register_error_handler(ProtocolError, _on_protocol_error)
+    blueprint.register_error_handler(HTTPException, _on_http_error)
+    blueprint.after_request(_protect)
+    return blueprint
+
+
+def create_app(config: VerifierConfig, redeemer: Redeemer | None = None) -> Flask:
+    """The verifier as an app of its own, with the blueprint at its root."""
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(verifier_blueprint(redeemer or Redeemer.from_settings(config)))
+    # What no route of the blueprint matched is answered here.
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.after_request(_protect)
+    return app
+
+
+def _redeem(redeemer: Redeemer, redeem: Callable[[bytes], bytes], max_bytes: int) -> Response:
+    data = _read_body(max_bytes)
+    # Every entry of a person starts with type, version and scope id.
+    scope_id = ScopeId(data[2:34])
+    try:
+        origin = request.headers.get("Origin")
+        if origin is not None:
+            redeemer.check_origin(scope_id, origin)
+        return _answer(redeem(data), promise.MEDIA_TYPE, "no-store")
+    except ProtocolError as error:
+        answer = _on_protocol_error(error)
+        if error.status == 401:
+            # RFC 9110, Section 15.5.2 demands a challenge, RFC 9577, Section 2.1 has the form.
+            answer.headers["WWW-Authenticate"] = (
+                format_www_authenticate(redeemer.challenges(scope_id)) or SCHEME
+            )
+        return answer
+
+
+def _read_body(max_bytes: int) -> bytes:
+    if request.headers.get("Content-Type", "").strip().lower() != entry.MEDIA_TYPE:
+        raise WrongTypeError(f"the body must be {entry.MEDIA_TYPE}")
+    if "Content-Encoding" in request.headers:
+        raise WrongTypeError("the body must not be encoded")
+    if (request.content_length or 0) > max_bytes:
+        raise TooLargeError(f"the body is longer than {max_bytes} bytes")
+    # One byte more than may be: a body sent in chunks does not say its length.
+    data = bytearray()
+    while len(data) <= max_bytes and (chunk := request.stream.read(max_bytes + 1 - len(data))):
+        data += chunk
+    if len(data) > max_bytes:
+        raise TooLargeError(f"the body is longer than {max_bytes} bytes")
+    return bytes(data)
+
+
+def _answer(body: bytes, media_type: str, caching: str) -> Response:
+    return Response(body, 200, {"Content-Type": media_type, "Cache-Control": caching})
+
+
+def _on_protocol_error(error: ProtocolError) -> Response:
+    if isinstance(error, MisbehaviourError):
+        _log.error("%s: %s", error.code, error)  # str(error) names nobody and no pledge
+    document = problem(error)
+    return Response(document.body, document.status, dict(document.headers))
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    if error.code == 404:
+        return _on_protocol_error(NotFoundError("there is nothing here"))
+    if error.code == 405:
+        answer = _on_protocol_error(MethodRefusedError("this resource does not take this method"))
+        allowed = getattr(error, "valid_methods", None) or ()
+        answer.headers["Allow"] = ", ".join(sorted(allowed))  # RFC 9110, Section 15.5.6
+        return answer
+    if error.code == 413:
+        return _on_protocol_error(TooLargeError("the body is too long"))
+    if error.code is not None and error.code < 500:
+        return _on_protocol_error(MalformedError("the request is malformed"))
+    return _on_protocol_error(UnavailableError("it cannot be done now"))
+
+
+def _protect(answer: Response) -> Response:
+    for name, value in _HEADERS.items():
+        answer.headers[name] = value
+    return answer

@@ -1,0 +1,92 @@
+"""The ledger as a verifier reaches it: one POST per entry, and the promise that comes back."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import httpx
+
+from headcount_spec import entry, problem, promise
+from headcount_spec.errors import (
+    ConfigurationError,
+    CorruptionError,
+    MisbehaviourError,
+    ProtocolError,
+    UnavailableError,
+)
+
+_CAP_BYTES = 16_384  # a promise has 137 bytes, a problem document a few hundred
+_SECOND_TRY = 2
+
+
+class LedgerClient:
+    """A ``Submitter`` over HTTP. Threads may share it.
+
+    No redirects, no cookies, no proxy from the environment: who reads entries on their way to the
+    ledger learns when each was made.
+    """
+
+    def __init__(
+        self, url: str, timeout_s: float = 20.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        """Post to ``<url>/entries``."""
+        self._url = url.rstrip("/") + "/entries"
+        self._client = httpx.Client(
+            transport=transport,
+            timeout=timeout_s,
+            trust_env=False,
+            headers={"User-Agent": "headcount-verifier", "Accept-Encoding": "identity"},
+        )
+
+    def submit(self, data: bytes) -> bytes:
+        """The ledger's answer to an entry, unchecked.
+
+        Raises:
+            ProtocolError: what the ledger's problem document says.
+            UnavailableError: no answer, or none that could be understood.
+        """
+        for attempt in range(_SECOND_TRY):
+            try:
+                return self._post(data)
+            except httpx.RemoteProtocolError as exc:
+                # A kept connection that the other side has closed. The same entry twice is one
+                # entry, so trying again is safe.
+                if attempt + 1 == _SECOND_TRY:
+                    raise UnavailableError("the ledger ends the connection") from exc
+            except httpx.HTTPError as exc:
+                raise UnavailableError("the ledger cannot be reached") from exc
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> LedgerClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _post(self, data: bytes) -> bytes:
+        headers = {"Content-Type": entry.MEDIA_TYPE, "Accept": promise.MEDIA_TYPE}
+        with self._client.stream("POST", self._url, content=data, headers=headers) as response:
+            body = bytearray()
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) > _CAP_BYTES:
+                    raise UnavailableError("the ledger's answer is too long")
+            media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if response.status_code == 200 and media_type == promise.MEDIA_TYPE:
+                return bytes(body)
+            if media_type != problem.MEDIA_TYPE:
+                raise UnavailableError(f"the ledger answers with HTTP status {response.status_code}")
+            raise _foreign(problem.from_problem(response.status_code, bytes(body)))
+
+
+def _foreign(error: ProtocolError) -> ProtocolError:
+    # What is wrong inside the ledger is not wrong inside us.
+    if isinstance(error, (ConfigurationError, CorruptionError, MisbehaviourError)):
+        return UnavailableError("the ledger cannot take entries at present")
+    return error
