@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import fakes
 import manifests
-import pytest
 from fakes import DAY
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.sequencer import checkpoint_path, hint_path
@@ -318,5 +319,3 @@ def test_an_existing_file_with_other_bytes_stops_the_sequencer(tmp_path: Path) -
         (ledger.config.public / "totals/1").unlink()
         assert ledger.seal(DAY) is None
         fakes.whole_audit(ledger)
-
-
