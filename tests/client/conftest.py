@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import queue
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -15,7 +16,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import keys
 import manifests
-from headcount import Answer, HttpTransport, PledgeFile, PledgeStore, Question, Transport, pledge, prove, scope
+from headcount import (
+    Answer,
+    HttpTransport,
+    PledgeFile,
+    PledgeStore,
+    Question,
+    Transport,
+    pledge,
+    prove,
+    scope,
+)
 from headcount_issuer.app import create_app as issuer_app
 from headcount_issuer.config import IssuerConfig, SmtpConfig
 from headcount_issuer.enrolment import Opened
@@ -160,6 +171,13 @@ class World:
         for issuer in self.issuers:
             issuer.close()
         self.ledger.close()
+
+    def issued(self, i: int = 0) -> int:
+        """How many tokens an issuer has signed in all its scopes."""
+        with sqlite3.connect(self.issuers[i].config.database) as connection:
+            number: int = connection.execute("SELECT coalesce(sum(issued), 0) FROM scopes").fetchone()[0]
+        connection.close()
+        return number
 
     def seal(self) -> None:
         self.ledger.seal(self.clock.day)
