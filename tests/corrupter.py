@@ -39,7 +39,7 @@ class Case:
 
     ledger: Ledger
     batch: int | None = None  # where the fault must be named
-    remembered: Checkpoint | None = None
+    remembered: tuple[Checkpoint, ...] = ()
     receipts: tuple[tuple[LeafHash, TlogProof], ...] = ()
 
 
@@ -105,16 +105,16 @@ def _forked_ledger(style: str) -> Case:
     fork = ledgers.build(other)
     if style.startswith("host"):
         fork.files["checkpoint"] = _unsigned(fork, whole)
-    return Case(fork, remembered=whole.checkpoint)
+    return Case(fork, remembered=(whole.checkpoint,))
 
 
 def _rolled_back_ledger(style: str) -> Case:
     whole = ledgers.sample()
     if style.startswith("host"):
         # An old copy of everything, signed then.
-        return Case(ledgers.build(whole.batches[:5]), remembered=whole.checkpoint)
+        return Case(ledgers.build(whole.batches[:5]), remembered=(whole.checkpoint,))
     shorter = ledgers.build([*whole.batches[:4], Batch(whole.batches[4].day + 1, whole.batches[4].entries)])
-    return Case(shorter, remembered=whole.checkpoint)
+    return Case(shorter, remembered=(whole.checkpoint,))
 
 
 def _swapped_terms(style: str) -> Case:

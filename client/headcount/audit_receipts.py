@@ -8,11 +8,10 @@ from headcount import private_file
 from headcount.pledge_file import PledgeFile
 from headcount_ledger.audit import Receipt
 from headcount_spec.errors import ConfigurationError, MalformedError
-from headcount_spec.merkle import HASH_BYTES, LeafHash, leaf_hash
-from headcount_spec.promise import PROMISE_BYTES, Promise
+from headcount_spec.merkle import leaf_hash
 from headcount_spec.tlog_proof import TlogProof
 
-_TLOG_PROOF = b"c2sp.org/tlog-proof@v1\n"
+_TLOG_PROOF = b"c2sp.org/tlog-proof@"
 
 
 def load(path: Path) -> list[Receipt]:
@@ -21,31 +20,18 @@ def load(path: Path) -> list[Receipt]:
     Raises:
         ConfigurationError: it cannot be read, or is neither of the two.
     """
+    data = private_file.read(path)
     try:
-        return read(path.name, private_file.read(path))
+        if data.startswith(_TLOG_PROOF):
+            return [of_proof(path.name, TlogProof.from_bytes(data))]
+        return of_pledge(path.name, PledgeFile.from_bytes(data))
     except MalformedError as exc:
         raise ConfigurationError(f"{path.name}: {exc}") from exc
 
 
-def read(name: str, data: bytes) -> list[Receipt]:
-    """The receipts in the bytes of a file.
-
-    Raises:
-        MalformedError: neither a tlog-proof nor a pledge file.
-    """
-    if data.startswith(_TLOG_PROOF):
-        return [of_proof(name, TlogProof.from_bytes(data))]
-    return of_pledge(name, PledgeFile.from_bytes(data))
-
-
 def of_proof(name: str, proof: TlogProof) -> Receipt:
-    """A tlog-proof; its extra data may be the promise, the leaf hash or the entry."""
-    extra = proof.extra or b""
-    if len(extra) == PROMISE_BYTES:
-        return Receipt(name, Promise.from_bytes(extra).leaf_hash, proof)
-    if len(extra) == HASH_BYTES:
-        return Receipt(name, LeafHash(extra), proof)
-    return Receipt(name, leaf_hash(extra) if extra else None, proof)
+    """A tlog-proof; ours carry their entry as extra data."""
+    return Receipt(name, leaf_hash(proof.extra) if proof.extra else None, proof)
 
 
 def of_pledge(name: str, pledge: PledgeFile) -> list[Receipt]:
@@ -57,7 +43,7 @@ def of_pledge(name: str, pledge: PledgeFile) -> list[Receipt]:
         leaf = leaf_hash(pledge.pledge().to_bytes())
     receipts = [Receipt(name, leaf, promise=pledge.promise, checkpoint=pledge.checkpoint)]
     for change in pledge.changes:
-        promise = change.promise
-        if promise is not None:
-            receipts.append(Receipt(f"{name} (change {change.serial})", promise.leaf_hash, promise=promise))
+        if change.promise is not None:
+            label = f"{name} (change {change.serial})"
+            receipts.append(Receipt(label, change.promise.leaf_hash, promise=change.promise))
     return receipts

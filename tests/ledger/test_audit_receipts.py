@@ -30,7 +30,7 @@ def test_a_remembered_checkpoint_of_a_shorter_ledger() -> None:
     whole = ledgers.sample()
     for number in range(1, len(whole.ends)):
         earlier = ledgers.build(whole.batches[:number])
-        report = run(whole, remembered=earlier.checkpoint)
+        report = run(whole, remembered=[earlier.checkpoint])
         assert report.faults == ()
         assert "Nothing was remembered" not in "".join(report.trusts)
 
@@ -39,14 +39,14 @@ def test_a_fork_after_the_remembered_size_is_not_one() -> None:
     whole = ledgers.sample()
     early = ledgers.build(whole.batches[:1])
     fork = corrupter.corrupt("forked-ledger", "operator-seals").ledger
-    assert run(fork, remembered=early.checkpoint).faults == ()
+    assert run(fork, remembered=[early.checkpoint]).faults == ()
 
 
 def test_a_thorough_deletion_is_found_by_what_was_remembered() -> None:
     ledger = corrupter.corrupt("deleted-entry", "operator-seals").ledger
     assert run(ledger).ok
     earlier = ledgers.build(ledgers.sample().batches[:4])
-    assert codes(ledger, remembered=earlier.checkpoint) == {"forked-ledger"}
+    assert codes(ledger, remembered=[earlier.checkpoint]) == {"forked-ledger"}
 
 
 def test_a_receipt_is_found() -> None:

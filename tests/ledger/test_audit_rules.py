@@ -270,7 +270,8 @@ RULES: list[tuple[str, Callable[[], Ledger]]] = [
     ("changed-entry", with_torsion_key),
     ("unknown-scope", lambda: edited(lambda b: b[2].entries.append(
         manifests.pledge(manifests.manifest(issuers=[manifests.issuer(0, 5)]), 1).to_bytes()))),
-    ("unknown-scope", lambda: ledgers.build([Batch(OPENS, ledgers.copied()[0].entries + ledgers.copied()[1].entries)])),
+    ("unknown-scope", lambda: ledgers.build([
+        Batch(OPENS, ledgers.copied()[0].entries + ledgers.copied()[1].entries)])),
     ("refused-terms", shared_token_key),
     ("refused-terms", other_ledgers_terms),
     ("missing-opening", lambda: without(0, is_type("opening"))),

@@ -7,7 +7,7 @@ the tiles (``block``, pure) and merged into the recount; seals are judged as the
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from headcount_ledger.audit import trust
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, judge_checkpoint
@@ -31,7 +31,7 @@ from headcount_ledger.audit.strangers import Differences
 from headcount_ledger.audit.totals import TotalsAudit
 from headcount_ledger.audit.tree import TreeRecount
 from headcount_spec.checkpoint import Checkpoint
-from headcount_spec.errors import MalformedError, NotFoundError, ProtocolError, UnavailableError
+from headcount_spec.errors import MalformedError, UnavailableError
 from headcount_spec.merkle import LeafHash, RootHash
 from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
@@ -48,17 +48,16 @@ def audit(
     fetch: Fetch,
     policy: Policy,
     *,
-    remembered: Checkpoint | None = None,
+    remembered: Iterable[Checkpoint] = (),
     receipts: Sequence[Receipt] = (),
     progress: Progress | None = None,
 ) -> AuditReport:
     """Recount everything that a log has published. Protocol, Section 4.
 
-    remembered is the checkpoint of the last good audit; what the ledger published must begin with
-    its tree. Each receipt's entry must be there.
+    remembered are checkpoints that the caller has verified before, of this log or of others; what the
+    log has published must begin with their trees. Each receipt's entry must be there.
 
     Raises:
-        UnavailableError: the host does not answer, so that there is no verdict.
         ProofError: a receipt does not verify in itself.
     """
     return _Audit(fetch, policy, remembered, receipts, progress).run()
@@ -71,15 +70,14 @@ class _Audit:
         self,
         fetch: Fetch,
         policy: Policy,
-        remembered: Checkpoint | None,
+        remembered: Iterable[Checkpoint],
         receipts: Sequence[Receipt],
         progress: Progress | None,
     ) -> None:
         self.faults = FaultList()
         self.files = Files(fetch, self.faults)
-        self.fetch = fetch
         self.policy = policy
-        self.remembered = remembered
+        self.remembered = list(remembered)
         self.receipts = receipts
         self.progress = progress
         self.differences = Differences()
@@ -97,8 +95,9 @@ class _Audit:
         """Everything."""
         judged = self._read_checkpoint()
         if judged is None:
-            return self._report(None, b"", {}, 0)
+            return self._report(None, {}, 0)
         checkpoint = judged.checkpoint
+        self.remembered = [old for old in self.remembered if old.origin == checkpoint.origin]
         self.held = [check_receipt(receipt, checkpoint.origin, self.policy) for receipt in self.receipts]
         self._prepare_marks()
         self.tree = TreeRecount(self.files, checkpoint.size, self.faults)
@@ -107,28 +106,22 @@ class _Audit:
         totals = TotalsAudit(self.files, self.recount, self.faults)
         self.seals = SealAudit(checkpoint.origin, archive, totals, self.recount, self.faults)
         self.root_before = self.tree.root()
-        for block, scan, data in self._blocks(checkpoint):
-            self._take_block(block, scan, data)
-            if self.progress is not None:
-                self.progress(self.tree.size, checkpoint.size)
-        self._finish(judged)
-        return self._report(judged, judged.signed.raw, self.recount.scopes, self.seals.next_batch)
+        try:
+            for block, scan, data in self._blocks(checkpoint):
+                self._take_block(block, scan, data)
+                if self.progress is not None:
+                    self.progress(self.tree.size, checkpoint.size)
+            self._finish(judged)
+        except UnavailableError as exc:
+            self.faults.add("unreadable-file", f"the host has stopped to answer: {exc}", index=self.tree.size)
+        return self._report(judged, self.recount.scopes, self.seals.next_batch)
 
     def _read_checkpoint(self) -> JudgedCheckpoint | None:
-        try:
-            raw = self.fetch("checkpoint")
-        except UnavailableError:
-            raise
-        except NotFoundError:
-            self.faults.add("unreadable-file", "checkpoint is missing")
-            return None
-        except ProtocolError as exc:
-            self.faults.add("unreadable-file", f"checkpoint: {exc}")
-            return None
-        return judge_checkpoint("checkpoint", raw, self.policy, self.faults)
+        raw = self.files.read("checkpoint")
+        return None if raw is None else judge_checkpoint("checkpoint", raw, self.policy, self.faults)
 
     def _prepare_marks(self) -> None:
-        marks = {0} if self.remembered is None else {0, self.remembered.size}
+        marks = {0} | {old.size for old in self.remembered}
         marks |= {checkpoint.size for held in self.held for checkpoint in held.checkpoints}
         self.marks = marks
         self.wanted = {held.receipt.leaf_hash for held in self.held}
@@ -286,7 +279,8 @@ class _Audit:
         self.differences.name(self.recount, self.faults)
         if is_coherent and not self.recount.has_gaps:
             self._check_hints()
-        self._check_remembered(judged, is_coherent)
+        for old in self.remembered:
+            self._check_remembered(old, judged, is_coherent)
         for checkpoint_held in {c for held in self.held for c in held.checkpoints}:
             if checkpoint_held.size > checkpoint.size:
                 self.faults.add(
@@ -317,10 +311,8 @@ class _Audit:
             if known != scope.notices or indices != sorted(set(indices)):
                 self.faults.add("wrong-hint", f"{path} lists {len(known)} of {len(scope.notices)} notices")
 
-    def _check_remembered(self, judged: JudgedCheckpoint, is_coherent: bool) -> None:
-        old, new = self.remembered, judged.checkpoint
-        if old is None:
-            return
+    def _check_remembered(self, old: Checkpoint, judged: JudgedCheckpoint, is_coherent: bool) -> None:
+        new = judged.checkpoint
         if new.size < old.size:
             self.faults.add("rolled-back-ledger", f"{new.size} entries are left of {old.size}")
             return
@@ -342,7 +334,6 @@ class _Audit:
     def _report(
         self,
         judged: JudgedCheckpoint | None,
-        raw: bytes,
         scopes: Mapping[ScopeId, ScopeRecount],
         batches: int,
     ) -> AuditReport:
@@ -355,12 +346,10 @@ class _Audit:
             faults=self.faults.placed(self._batch_of),
             faults_omitted=self.faults.omitted,
             scopes={scope.manifest.scope_id: _count(scope) for scope in scopes.values()},
-            trusts=trust.sentences(
-                scopes.values(), self.policy, cosigners, remembered=self.remembered is not None
-            ),
+            trusts=trust.sentences(scopes.values(), self.policy, cosigners, remembered=bool(self.remembered)),
             receipts=self.states,
             cosigners=cosigners,
-            checkpoint=raw,
+            checkpoint=b"" if judged is None else judged.signed.raw,
         )
 
 
