@@ -42,7 +42,7 @@ def parse_address(text: str) -> Address:
     if len(text) > MAX_CHARS or any(unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") for char in text):
         raise MalformedError("not an e-mail address")
     try:
-        valid = validate_email(text, check_deliverability=False)
+        valid = validate_email(text, check_deliverability=False, strict=True)
     except EmailNotValidError as exc:
         raise MalformedError("not an e-mail address") from exc
     domain = valid.ascii_domain.lower()

@@ -84,7 +84,8 @@ class Enrolment:
             issuers.append(entry)
         entry.setdefault("url", self._config.url)
         if not entry.get("attesters"):
-            entry["attesters"] = [self._config.attesters[0]]
+            fitting = [name for name, level in self._levels.items() if level == value.get("level")]
+            entry["attesters"] = fitting[:1] or [self._config.attesters[0]]
         entry["notice_key"] = encode_base64(signature.public_key(self._keys.notice_seed))
         entry["token_key"] = encode_base64(self._keys.create_token_key())
         return Draft(value)

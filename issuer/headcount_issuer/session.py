@@ -84,11 +84,6 @@ class Sessions:
         """Give a session its whole lifetime again, when it is proved."""
         session.expires_at = self._clock() + self._lifetime_s
 
-    def drop(self, bearer: str) -> None:
-        """Forget a session."""
-        with self._lock:
-            self._sessions.pop(_key(bearer), None)
-
     def purge(self) -> None:
         """Forget expired sessions, and the addresses in them."""
         with self._lock:

@@ -7,12 +7,13 @@ emptied after each. The layout of the tags, and what a thief sees, is in tags.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import os
 import sqlite3
 import threading
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,8 +23,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from headcount_issuer import tags
+from headcount_issuer.group import Group
 from headcount_issuer.schema import codes, metadata, scopes
+from headcount_issuer.tags import Tags, prepare
 from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
@@ -66,8 +68,9 @@ class _Wish:
     tags: tuple[bytes, ...]
     digest: bytes
     quota: Quota | None
-    decided: bool = False
-    error: ProtocolError | None = None
+    error: ProtocolError | None = field(
+        default_factory=lambda: UnavailableError("the issuer was interrupted")
+    )  # until it is granted
 
 
 class Store:
@@ -77,7 +80,7 @@ class Store:
         self._engine = engine
         self._lock = threading.Lock()  # of the writing connection
         self._writer = engine.connect().execution_options(write=True)
-        self._waiting: deque[_Wish] = deque()
+        self._group = Group(self._grant)
 
     @classmethod
     def create(cls, path: Path) -> Store:
@@ -120,14 +123,26 @@ class Store:
             UnavailableError: the file is locked or cannot be written. Whether a commit failed before or
                 after it was durable does not matter: everything here may be asked again.
         """
-        with self._lock, self._transaction() as connection:
-            yield connection
+        with self._lock:
+            try:
+                with self._writer.begin():
+                    yield self._writer
+                self._empty_log()
+            except (DBAPIError, sqlite3.Error) as exc:
+                raise UnavailableError("the issuer's database cannot be written now") from exc
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A consistent view."""
-        with self._engine.connect() as connection:
-            yield connection
+        """A consistent view.
+
+        Raises:
+            UnavailableError: the file cannot be read now.
+        """
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as exc:
+            raise UnavailableError("the issuer's database cannot be read now") from exc
 
     def enrol(self, manifest: Manifest, token_key_id: bytes) -> ScopeRow:
         """Bind a token key to a scope for ever; the same binding again changes nothing.
@@ -154,7 +169,7 @@ class Store:
                         issued=0,
                     )
                 )
-                tags.prepare(connection, number + 1)
+                prepare(connection, number + 1)
         row = self.scope(manifest.scope_id)
         assert row is not None  # noqa: S101
         return row
@@ -187,18 +202,15 @@ class Store:
             NotEligibleError: no place of the quota is left.
             UnavailableError: the database cannot be written now.
         """
-        wish = _Wish(number, tuple(sorted(tags)), hashlib.sha256(blinded_msg).digest(), quota)
-        self._waiting.append(wish)
-        with self._lock:
-            if not wish.decided:  # else whoever had the lock before has done ours too
-                self._grant()
+        wish = _Wish(number, tuple(sorted(set(tags))), hashlib.sha256(blinded_msg).digest(), quota)
+        self._group.submit(wish)
         if wish.error is not None:
             raise wish.error
 
     def is_burnt(self, number: int, tag: bytes) -> bool:
         """Whether a tag is used up."""
         with self.reading() as connection:
-            return tags.find(connection, number, tag) is not None
+            return Tags(connection).find(number, tag) is not None
 
     def add_codes(self, connection: Connection, number: int, sheet: Sequence[bytes]) -> None:
         """Keep the tags of a sheet of codes, inside a transaction."""
@@ -210,29 +222,24 @@ class Store:
         with self.reading() as connection:
             return connection.execute(query).one_or_none() is not None
 
-    def _grant(self) -> None:
-        """Decide all that wait in one transaction. The caller holds the lock."""
-        wishes = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        wishes.sort(key=lambda wish: (wish.number, wish.tags))
-        errors: list[ProtocolError | None] = [UnavailableError("the issuer was interrupted")] * len(wishes)
+    def _grant(self, wishes: Sequence[_Wish]) -> None:
+        """Decide all that wait in one transaction, in the order of their tags."""
+        ordered = sorted(wishes, key=lambda wish: (wish.number, wish.tags))
+        errors: list[ProtocolError | None]
         try:
-            with self._transaction() as connection:
-                decisions = [_decide(connection, wish) for wish in wishes]
-            errors = list(decisions)  # only now are they durable
+            with self.transaction() as connection:
+                used = Tags(connection)
+                issued: Counter[int] = Counter()
+                errors = [_decide(used, issued, wish) for wish in ordered]
+                used.flush()
+                for number, more in issued.items():
+                    connection.execute(
+                        update(scopes).where(scopes.c.number == number).values(issued=scopes.c.issued + more)
+                    )
         except ProtocolError as exc:
-            errors = [exc] * len(wishes)
-        finally:
-            for wish, error in zip(wishes, errors, strict=True):
-                wish.error, wish.decided = error, True
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._writer.begin():
-                yield self._writer
-            self._empty_log()
-        except (DBAPIError, sqlite3.Error) as exc:
-            raise UnavailableError("the issuer's database cannot be written now") from exc
+            errors = [exc] * len(ordered)
+        for wish, error in zip(ordered, errors, strict=True):
+            wish.error = error  # only now is the decision durable
 
     def _empty_log(self) -> None:
         # The log shows the order of transactions; a reader in another process may delay this once.
@@ -240,32 +247,30 @@ class Store:
         driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _decide(connection: Connection, wish: _Wish) -> ProtocolError | None:
+def _decide(used: Tags, issued: Counter[int], wish: _Wish) -> ProtocolError | None:
     """What a request is refused with; None if its tags are used up for its message now."""
-    found = [tags.find(connection, wish.number, tag) for tag in wish.tags]
+    found = [used.find(wish.number, tag) for tag in wish.tags]
     if all(digest is not None and hmac.compare_digest(digest, wish.digest) for digest in found):
         return None
     if any(digest is not None for digest in found):
         return AlreadyIssuedError("this person has a token of this scope for another message")
     if wish.quota is not None:
-        place = _free_place(connection, wish.number, wish.quota)
+        place = _free_place(used, wish.number, wish.quota)
         if place is None:
             return NotEligibleError("the quota of this mail domain is used up")
         # Not the request's digest: that would say which person took the place.
-        tags.put(connection, wish.number, place, hashlib.sha256(place).digest())
+        used.put(wish.number, place, hashlib.sha256(place).digest())
     for tag in wish.tags:
-        tags.put(connection, wish.number, tag, wish.digest)
-    connection.execute(
-        update(scopes).where(scopes.c.number == wish.number).values(issued=scopes.c.issued + 1)
-    )
+        used.put(wish.number, tag, wish.digest)
+    issued[wish.number] += 1
     return None
 
 
-def _free_place(connection: Connection, number: int, quota: Quota) -> bytes | None:
+def _free_place(used: Tags, number: int, quota: Quota) -> bytes | None:
     low, high = 0, quota.limit  # places before low are taken, those from high on are free
     while low < high:
         middle = (low + high) // 2
-        if tags.find(connection, number, quota.place(middle)) is None:
+        if used.find(number, quota.place(middle)) is None:
             high = middle
         else:
             low = middle + 1
@@ -273,13 +278,21 @@ def _free_place(connection: Connection, number: int, quota: Quota) -> bytes | No
 
 
 def _row(row: Any) -> ScopeRow:
-    return ScopeRow(row.number, Manifest.from_bytes(row.manifest), bool(row.opened), row.issued)
+    return ScopeRow(row.number, _manifest(row.manifest), bool(row.opened), row.issued)
+
+
+@functools.lru_cache(maxsize=1024)
+def _manifest(raw: bytes) -> Manifest:
+    return Manifest.from_bytes(raw)
 
 
 def _engine(path: Path) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         connect_args={"timeout": _BUSY_S, "check_same_thread": False, "isolation_level": None},
+        pool_size=8,
+        max_overflow=-1,  # the server's threads are the bound
+        hide_parameters=True,  # of statements, in messages of exceptions
     )
 
     @event.listens_for(engine, "connect")

@@ -18,10 +18,9 @@ file system has freed and not overwritten; that is what disk encryption is for.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from headcount_issuer.schema import buckets, scopes
 from headcount_spec.errors import CorruptionError
@@ -37,35 +36,88 @@ _CHUNK = 256  # buckets held in memory while splitting
 Record = tuple[bytes, bytes]  # (tag, digest)
 
 
+class Tags:
+    """The used tags, inside one transaction. What was put is written by flush."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._depths: dict[int, int] = {}  # scope number → depth
+        self._read: dict[int, bytes] = {}  # bucket id → its blob as it was read
+        self._changed: dict[int, bytes] = {}  # bucket id → its blob as it is to be written
+
+    def find(self, number: int, tag: bytes) -> bytes | None:
+        """The digest that is kept with a tag of the scope with this number, None if the tag is unused."""
+        data = self._bucket(self._bucket_id(number, tag))
+        at = _place(data, tag)
+        found = data[at : at + RECORD_BYTES]
+        return found[TAG_BYTES:] if found[:TAG_BYTES] == tag else None
+
+    def put(self, number: int, tag: bytes, digest: bytes) -> None:
+        """Keep a tag that find does not find."""
+        bucket_id = self._bucket_id(number, tag)
+        while any((data := self._bucket(bucket_id))[-RECORD_BYTES:]):  # full
+            self.flush()
+            self._depths[number] = _split(self._connection, number, self._depths[number])
+            bucket_id = self._bucket_id(number, tag)
+        at = _place(data, tag)
+        self._changed[bucket_id] = data[:at] + tag + digest + data[at:-RECORD_BYTES]
+
+    def flush(self) -> None:
+        """Write the buckets that have changed, each only if it is as it was read.
+
+        Raises:
+            CorruptionError: one is not, inside a write transaction.
+        """
+        for bucket_id, data in sorted(self._changed.items()):
+            written = self._connection.execute(
+                _WRITE, {"id_": bucket_id, "before": self._read[bucket_id], "after": data}
+            )
+            if written.rowcount != 1:
+                raise CorruptionError("a bucket of tags changed inside a write transaction")
+        self._read.clear()
+        self._changed.clear()
+
+    def _bucket_id(self, number: int, tag: bytes) -> int:
+        depth = self._depths.get(number)
+        if depth is None:
+            query = select(scopes.c.depth).where(scopes.c.number == number)
+            depth = self._depths[number] = int(self._connection.execute(query).scalar_one())
+        return _first_id(number, depth) | int.from_bytes(tag[:4], "big") >> (32 - depth)
+
+    def _bucket(self, bucket_id: int) -> bytes:
+        data = self._changed.get(bucket_id) or self._read.get(bucket_id)
+        if data is None:
+            data = self._connection.execute(_READ, {"id_": bucket_id}).scalar_one()
+            if len(data) != BUCKET_BYTES:
+                raise CorruptionError("a bucket of tags has another size")
+            self._read[bucket_id] = data
+        return data
+
+
+_READ = select(buckets.c.records).where(buckets.c.id == bindparam("id_"))
+_WRITE = (
+    update(buckets)
+    .where(buckets.c.id == bindparam("id_"), buckets.c.records == bindparam("before"))
+    .values(records=bindparam("after"))
+)
+
+
 def prepare(connection: Connection, number: int) -> None:
     """Make the first bucket of a scope. Empty buckets exist too: a page must not show who came first."""
     connection.execute(insert(buckets).values(id=_first_id(number, 0), records=encode_bucket([])))
 
 
-def find(connection: Connection, number: int, tag: bytes) -> bytes | None:
-    """The digest that is kept with a tag of the scope with this number, None if the tag is unused."""
-    _, records = _bucket(connection, number, _depth(connection, number), tag)
-    at = bisect_left(records, (tag,))
-    return records[at][1] if at < len(records) and records[at][0] == tag else None
-
-
-def put(connection: Connection, number: int, tag: bytes, digest: bytes) -> None:
-    """Keep an unused tag. The caller has a write transaction and has asked find in it."""
-    depth = _depth(connection, number)
-    bucket_id, records = _bucket(connection, number, depth, tag)
-    while len(records) == CAPACITY:
-        _split(connection, number, depth)
-        depth += 1
-        bucket_id, records = _bucket(connection, number, depth, tag)
-    before = encode_bucket(records)
-    records.insert(bisect_left(records, (tag,)), (tag, digest))
-    changed = connection.execute(
-        update(buckets)
-        .where(buckets.c.id == bucket_id, buckets.c.records == before)
-        .values(records=encode_bucket(records))
-    )
-    if changed.rowcount != 1:
-        raise CorruptionError("a bucket of tags changed inside a write transaction")
+def _place(data: bytes, tag: bytes) -> int:
+    """Offset of the first record that is not below tag, or of the first free place."""
+    low, high = 0, CAPACITY
+    while low < high:
+        middle = (low + high) // 2
+        at = middle * RECORD_BYTES
+        if b"\0" * TAG_BYTES != data[at : at + TAG_BYTES] < tag:
+            low = middle + 1
+        else:
+            high = middle
+    return low * RECORD_BYTES
 
 
 def encode_bucket(records: list[Record]) -> bytes:
@@ -94,22 +146,12 @@ def decode_bucket(data: bytes) -> list[Record]:
     return records
 
 
-def _depth(connection: Connection, number: int) -> int:
-    return int(connection.execute(select(scopes.c.depth).where(scopes.c.number == number)).scalar_one())
-
-
 def _first_id(number: int, depth: int) -> int:
     return number << 40 | depth << 32
 
 
-def _bucket(connection: Connection, number: int, depth: int, tag: bytes) -> tuple[int, list[Record]]:
-    bucket_id = _first_id(number, depth) | int.from_bytes(tag[:4], "big") >> (32 - depth)
-    data = connection.execute(select(buckets.c.records).where(buckets.c.id == bucket_id)).scalar_one()
-    return bucket_id, decode_bucket(data)
-
-
-def _split(connection: Connection, number: int, depth: int) -> None:
-    """Twice as many buckets, half as full."""
+def _split(connection: Connection, number: int, depth: int) -> int:
+    """Twice as many buckets, half as full; the new depth."""
     if depth == MAX_DEPTH:
         raise CorruptionError("tags are not uniform")
     first, new_first = _first_id(number, depth), _first_id(number, depth + 1)
@@ -126,6 +168,7 @@ def _split(connection: Connection, number: int, depth: int) -> None:
         connection.execute(insert(buckets), rows)
     connection.execute(delete(buckets).where(buckets.c.id >= first, buckets.c.id < new_first))
     connection.execute(update(scopes).where(scopes.c.number == number).values(depth=depth + 1))
+    return depth + 1
 
 
 def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple[int, list[Record]]]]:

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import keys
+import manifests
+from headcount_issuer.group import Group
+from headcount_issuer.store import Quota, Store
+from headcount_spec.errors import (
+    AlreadyIssuedError,
+    ConfigurationError,
+    NotEligibleError,
+    UnavailableError,
+)
+
+A, B = keys.seed("a"), keys.seed("b")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "issuer.sqlite"
+
+
+@pytest.fixture
+def store(path):
+    made = Store.create(path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def number(store):
+    return store.enrol(manifests.manifest(), keys.seed("key id")).number
+
+
+def issued(store: Store) -> int:
+    return store.scopes()[0].issued
+
+
+def test_a_tag_is_used_once_and_the_same_message_is_no_other(store, number):
+    store.burn(number, [A], b"message")
+    store.burn(number, [A], b"message")
+    with pytest.raises(AlreadyIssuedError):
+        store.burn(number, [A], b"another")
+    assert issued(store) == 1
+
+
+def test_all_tags_of_a_request_are_used_or_none(store, number):
+    store.burn(number, [A], b"message")
+    with pytest.raises(AlreadyIssuedError):
+        store.burn(number, [A, B], b"message")
+    assert not store.is_burnt(number, B)
+    with pytest.raises(AlreadyIssuedError):
+        store.burn(number, [A, B], b"another")
+    assert not store.is_burnt(number, B)
+    assert issued(store) == 1
+
+
+def test_a_quota_counts_tokens_and_not_requests(store, number):
+    quota = Quota(lambda place: keys.seed(f"place {place}"), 3)
+    tags = [keys.seed(f"member {i}") for i in range(4)]
+    for tag in tags[:3]:
+        store.burn(number, [tag], tag, quota)
+        store.burn(number, [tag], tag, quota)
+    with pytest.raises(NotEligibleError):
+        store.burn(number, [tags[3]], b"m", quota)
+    assert not store.is_burnt(number, tags[3])
+    store.burn(number, [tags[0]], tags[0], quota)
+    assert issued(store) == 3
+
+
+def test_threads_with_different_messages_get_one_token(store, number):
+    def ask(i: int) -> bool:
+        try:
+            store.burn(number, [A], b"message %d" % i)
+        except AlreadyIssuedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(32) as threads:
+        assert sum(threads.map(ask, range(1000))) == 1
+    assert issued(store) == 1
+
+
+def test_threads_with_different_people_get_a_token_each(store, number):
+    tags = [keys.seed(f"person {i}") for i in range(300)]
+    with ThreadPoolExecutor(32) as threads:
+        list(threads.map(lambda tag: store.burn(number, [tag], tag), tags))
+    assert issued(store) == 300
+    assert all(store.is_burnt(number, tag) for tag in tags)
+
+
+def test_a_check_then_insert_variant_gives_several_tokens(number):
+    used: set[bytes] = set()
+    granted = []
+    looked = threading.Barrier(8)
+
+    def ask(i: int) -> None:
+        if A not in used:
+            looked.wait()  # the window that the transaction closes
+            used.add(A)
+            granted.append(i)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(ask, range(8)))
+    assert len(granted) > 1
+
+
+def test_one_key_never_serves_two_scopes(store, number):
+    with pytest.raises(NotEligibleError):
+        store.enrol(manifests.manifest(threshold=6), keys.seed("key id"))
+    again = store.enrol(manifests.manifest(), keys.seed("key id"))
+    assert again.number == number
+    assert len(store.scopes()) == 1
+
+
+def test_what_was_used_survives_a_kill_before_the_answer(store, number, path):
+    store.close()
+    program = (
+        "import os, sys, pathlib; from headcount_issuer.store import Store\n"
+        "store = Store.open(pathlib.Path(sys.argv[1]))\n"
+        "store.burn(1, [bytes.fromhex(sys.argv[2])], b'message')\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", program, str(path), A.hex()], env=environment, check=False)
+    assert ended.returncode == -9
+    again = Store.open(path)
+    again.burn(number, [A], b"message")
+    with pytest.raises(AlreadyIssuedError):
+        again.burn(number, [A], b"another")
+    assert issued(again) == 1
+    again.close()
+
+
+def test_a_database_that_cannot_be_written_grants_nothing(store, number):
+    with store.transaction() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE UPDATE ON buckets BEGIN SELECT RAISE(FAIL, 'disk full'); END"
+        )
+    with pytest.raises(UnavailableError) as refused:
+        store.burn(number, [A], b"message")
+    assert A.hex() not in repr(refused.value.__cause__)
+    with store.transaction() as connection:
+        connection.exec_driver_sql("DROP TRIGGER full")
+    assert not store.is_burnt(number, A)
+    assert issued(store) == 0
+    store.burn(number, [A], b"another")
+
+
+def test_a_database_is_made_by_create_alone(store, path, tmp_path):
+    with pytest.raises(ConfigurationError):
+        Store.create(path)
+    with pytest.raises(ConfigurationError):
+        Store.open(tmp_path / "missing.sqlite")
+    assert path.stat().st_mode & 0o077 == 0
+    assert (tmp_path / "issuer.sqlite-wal").stat().st_mode & 0o077 == 0
+
+
+def test_a_group_that_fails_answers_everybody():
+    seen: list[list[int]] = []
+
+    def decide(wishes):
+        seen.append(sorted(wishes))
+        if 3 in wishes:
+            raise KeyError
+
+    group = Group(decide)
+
+    def submit(i: int) -> str:
+        try:
+            group.submit(i)
+        except KeyError:
+            return "led"
+        return "done"
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(submit, range(200)))
+    assert sorted(i for group in seen for i in group) == list(range(200))
+    assert answers.count("led") == 1
