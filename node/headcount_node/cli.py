@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from headcount_node.demo import Demo, Ports
 from headcount_node.dishonest import Cheater
@@ -94,17 +93,15 @@ def _track(console: Console, done: Iterable[None], what: str, total: int) -> Ite
 
 
 def _show_attempts(console: Console, cheater: Cheater) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("attempt", "noticed by", "name", "in words"):
-        table.add_column(column)
-    outcomes = []
+    missed = []
     for name, attempt in cheater.attempts():
         outcome = attempt(name)
-        outcomes.append(outcome)
-        verdict = outcome.by if outcome.caught else "NOBODY"
-        table.add_row(outcome.name, verdict, outcome.code, outcome.detail)
-    console.print(table)
-    missed = [outcome.name for outcome in outcomes if not outcome.caught]
+        if not outcome.caught:
+            missed.append(outcome.name)
+        verdict = f"{outcome.by}: {outcome.code}" if outcome.caught else "NOBODY NOTICED"
+        console.print(
+            f"  {outcome.name:<18} {verdict:<26} {outcome.detail}", markup=False, overflow="ellipsis"
+        )
     if missed:
         raise MisbehaviourError(f"nobody noticed: {', '.join(missed)}")
 

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headcount_verifier.config import VerifierConfig
-
 from headcount_issuer.config import IssuerConfig
 from headcount_ledger.config import LedgerConfig
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.members import Members
+from headcount_verifier.config import VerifierConfig
 
+CONFIG_VARIABLE = "HEADCOUNT_CONFIG"  # the one environment variable: how a server's workers find the file
 PUBLIC = "127.0.0.1:8000"
 PERSONHOOD = "127.0.0.1:8001"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ class Demo:
         self.verifier_url = f"http://localhost:{ports.public}"
         self.issuer_name = f"localhost:{ports.personhood}"
         self.ledger_url = f"{self.verifier_url}/ledger"
-        self.config = folder / "node.toml"
+        self.config = folder / "headcount.toml"
         self.manifest: Manifest  # once it is published
 
     @property
@@ -121,13 +122,14 @@ class Demo:
             raise ConfigurationError(f"{self.folder} is not empty")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "signers").mkdir(mode=0o700)
+        (self.folder / "scopes").mkdir()
         self.config.write_text(self._config(), "utf-8")
         self.command("ledger", "create", self.folder, "--origin", self.origin)
         self.policy.write_text(self.command("ledger", "policy", self.folder, "--url", self.ledger_url))
         self.command("organiser", "init", self.folder / "organiser.key")
         self._write_draft()
-        self.command("issuer", "init", "--config", self.config)
-        self.command("issuer", "enrol", "--config", self.config, self.folder / "campaign" / "manifest.json")
+        self.command("issuer", "init", self.folder)
+        self.command("issuer", "--config", self.config, "enrol", self.folder / "campaign" / "manifest.json")
 
     @contextmanager
     def running(self) -> Iterator[Processes]:
@@ -155,7 +157,8 @@ class Demo:
         )
         scope = self.folder / "campaign" / "scope.json"
         self.manifest = Manifest.from_bytes(scope.read_bytes())
-        self.command("issuer", "enrol", "--config", self.config, scope)
+        shutil.copy(scope, self.folder / "scopes" / f"{self.manifest.scope_id.hex()}.json")
+        self.command("issuer", "--config", self.config, "enrol", scope)
         self._wait_until(self._is_open, "the terms stand in the ledger")
 
     def prove_all(self, track: Track) -> None:
@@ -174,7 +177,7 @@ class Demo:
     def publish_issuance(self) -> None:
         """The issuer says in the ledger how many tokens it has issued."""
         size = self.view().size
-        self.command("issuer", "issuance", "--config", self.config)
+        self.command("issuer", "--config", self.config, "issuance")
         self._wait_until(lambda: self.view().size > size, "the issuer's count stands in the ledger")
 
     def audit(self, public: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
@@ -215,7 +218,7 @@ tick_s = {TICK_S}
 
 [verifier]
 ledger = "{self.ledger_url}"
-scopes = "campaign"
+scopes = "scopes"
 
 [issuer]
 name = "{self.issuer_name}"

@@ -93,19 +93,19 @@ class Cheater:
         return _refused(name, "verifier", lambda: self._send(forged))
 
     def _edited_tile(self, name: str) -> Outcome:
-        return self._audited(name, StolenLedger.edit_tile)
+        return self._audited(name, "broken-tile", StolenLedger.edit_tile)
 
     def _edited_count(self, name: str) -> Outcome:
-        return self._audited(name, StolenLedger.edit_count)
+        return self._audited(name, "edited-count", StolenLedger.edit_count)
 
     def _forked_checkpoint(self, name: str) -> Outcome:
-        return self._audited(name, lambda stolen: stolen.fork(self._demo.ledger_key()))
+        return self._audited(name, "forked-ledger", lambda stolen: stolen.fork(self._demo.ledger_key()))
 
     def _swapped_terms(self, name: str) -> Outcome:
-        return self._audited(name, lambda stolen: stolen.swap_terms(self._demo.ledger_key()))
+        return self._audited(name, "swapped-terms", lambda stolen: stolen.swap_terms(self._demo.ledger_key()))
 
     def _forged_seal(self, name: str) -> Outcome:
-        return self._audited(name, lambda stolen: stolen.forge_seal(self._demo.ledger_key()))
+        return self._audited(name, "broken-seal", lambda stolen: stolen.forge_seal(self._demo.ledger_key()))
 
     def _unsigned_mailing(self, name: str) -> Outcome:
         """Somebody who is not the organiser announces a mailing."""
@@ -127,7 +127,7 @@ class Cheater:
     def _send(self, entry: Pledge) -> Promise:
         return pledge.send(entry, self._demo.verifier_url, self._content.manifest, self._demo.transport)
 
-    def _audited(self, name: str, attack: Callable[[StolenLedger], None]) -> Outcome:
+    def _audited(self, name: str, code: str, attack: Callable[[StolenLedger], None]) -> Outcome:
         """Attack a copy of the published files, and recount it with a memory of the honest ones."""
         with tempfile.TemporaryDirectory() as folder:
             copy, state = Path(folder) / "public", Path(folder) / "state"
@@ -135,16 +135,16 @@ class Cheater:
             honest = self._demo.audit(copy, "--state", state, "--json")
             attack(StolenLedger(copy))
             done = self._demo.audit(copy, "--state", state, "--json")
-        report = json.loads(done.stdout)
-        codes = [fault["code"] for fault in report["faults"]]
-        caught = honest.returncode == 0 and done.returncode == 1
-        first = report["faults"][0] if caught else {"code": "none", "detail": "the audit found nothing"}
-        return Outcome(name, caught, "audit", " ".join(dict.fromkeys(codes)) or "none", first["detail"])
+        faults = json.loads(done.stdout)["faults"]
+        named = [fault["detail"] for fault in faults if fault["code"] == code]
+        caught = honest.returncode == 0 and done.returncode == 1 and bool(named)
+        return Outcome(name, caught, "audit", code if named else "none", named[0] if named else "not named")
 
 
 def _refused(name: str, by: str, attempt: Callable[[], object]) -> Outcome:
     try:
         attempt()
     except ProtocolError as error:
-        return Outcome(name, True, by, error.code, str(error))
+        words = str(error).partition(" says: ")[2] or str(error)
+        return Outcome(name, True, by, error.code, words)
     return Outcome(name, False, by, "none", "nobody objected")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,14 @@ from headcount_spec.note import SigningKey
 from headcount_spec.notice import HEADER, Notice
 from headcount_spec.pledge import Pledge
 from headcount_spec.seal import Seal
-from headcount_spec.tile import TileBuilder, TileReader, bundles_for, encode_bundle, tiles_for
+from headcount_spec.tile import (
+    TILE_WIDTH,
+    TileBuilder,
+    TileReader,
+    bundles_for,
+    encode_bundle,
+    tiles_for,
+)
 from headcount_spec.totals import decode_totals, encode_totals, totals_path
 from headcount_spec.wire import opaque16, u8
 
@@ -36,17 +44,18 @@ class StolenLedger:
 
     def sign_again(self, key: SigningKey) -> None:
         """As the operator: write bundles, tiles and a signed checkpoint for the entries as they are now."""
-        size = len(self.entries)
         hashes = [leaf_hash(entry) for entry in self.entries]
+        shutil.rmtree(self.public / "tile")
         builder = TileBuilder()
-        tiles = dict(builder.extend(hashes))
-        tiles.update(builder.partial_tiles())
-        for tile in tiles_for(size):
-            self._write(tile.path, tiles[tile])
-        for bundle in bundles_for(size):
-            start = bundle.index * 256
-            self._write(bundle.path, encode_bundle(self.entries[start : start + bundle.width]))
-        checkpoint = Checkpoint(self.checkpoint.origin, size, root(hashes))
+        ends = [i + 1 for i, entry in enumerate(self.entries) if isinstance(parse_entry(entry), Seal)]
+        for size in ends:
+            tiles = [*builder.extend(hashes[builder.size : size]), *builder.partial_tiles()]
+            for tile, data in tiles:
+                self._write(tile.path, data)
+            for bundle in bundles_for(size):
+                start = bundle.index * TILE_WIDTH
+                self._write(bundle.path, encode_bundle(self.entries[start : start + bundle.width]))
+        checkpoint = Checkpoint(self.checkpoint.origin, len(hashes), root(hashes))
         self._write("checkpoint", sign_checkpoint(checkpoint, key))
 
     def edit_tile(self) -> None:

@@ -19,9 +19,9 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from headcount_node.config import Listen, NodeConfig
+from headcount_node.apps import read_config, run_sequencer
+from headcount_node.config import CONFIG_VARIABLE, Listen, NodeConfig
 
-CONFIG_VARIABLE = "HEADCOUNT_CONFIG"  # the one environment variable: how a server's workers find the file
 _STOP_S = 10.0
 
 
@@ -103,7 +103,7 @@ def _serve_http(target: str, listen: Listen, threads: int) -> None:
         workers=1,  # the issuer's sessions live in one process's memory
         blocking_threads=threads,
         backpressure=threads * 4,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         log_access=False,  # no addresses, no times
         websockets=False,
     ).serve()
@@ -111,17 +111,13 @@ def _serve_http(target: str, listen: Listen, threads: int) -> None:
 
 def main(part: str) -> None:
     """Run one part; the supervisor calls this."""
-    config = NodeConfig.from_file(Path(os.environ[CONFIG_VARIABLE]))
+    config = read_config()
     if part == "public":
         _serve_http("headcount_node.apps:public", config.public, config.threads)
     elif part == "personhood":
         _serve_http("headcount_node.apps:personhood", config.personhood, config.threads)
     elif part == "sequencer":
-        # A terminal's Ctrl-C reaches every process of the group; the supervisor tells us when to end.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        from headcount_node.apps import run_sequencer
-
-        run_sequencer(config)
+        run_sequencer()
     else:
         raise SystemExit(f"no part of a node is called {part}")
 
