@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -13,8 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from headcount_node.demo import Demo, Ports
 from headcount_node.dishonest import Cheater
+from headcount_node.serve import Processes
 from headcount_node.serve import serve as run_node
-from headcount_spec.errors import MisbehaviourError
+from headcount_spec.errors import MisbehaviourError, UnavailableError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -42,6 +48,7 @@ def serve(config: Path) -> None:
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1024, 65000), help="First port.")
 def demo(once: bool, signers: int, folder: Path | None, port: int) -> None:
     """Run a whole campaign on this machine: keys, proofs, pledges, ten dishonest things, a recount."""
+    signal.signal(signal.SIGTERM, _stop)
     console = Console(highlight=False, soft_wrap=True)
     ports = Ports(port, port + 1, port + 25)
     story = Demo(folder or _fresh_folder(), signers, ports, lambda text: console.print(text, markup=False))
@@ -61,17 +68,43 @@ def demo(once: bool, signers: int, folder: Path | None, port: int) -> None:
         ok = _recount(console, story)
         if not once and ok:
             _heading(console, "Serving on; Ctrl-C stops")
-            console.print(f"open     {story.verifier_url}/")
-            console.print(f"recount  headcount audit {story.ledger_url} --policy {story.policy}")
-            try:
-                while not processes.ended():
-                    time.sleep(0.5)
-            except KeyboardInterrupt:
-                pass
+            _serve_on(console, story, processes)
     if once and ok:
-        console.print(f"recount  headcount audit {story.public} --policy {story.policy}")
-        console.print(f"serve    headcount serve {story.config}")
+        _next(console, "recount", "audit", story.public, "--policy", story.policy)
+        _next(console, "serve", "serve", story.config)
     raise SystemExit(0 if ok else 1)
+
+
+def _serve_on(console: Console, story: Demo, processes: Processes) -> None:
+    """Keep the servers up and show what to do with them; mail that arrives is shown, since this is its inbox."""
+    scope = story.manifest.scope_id.hex()
+    console.print(f"open     {story.verifier_url}/")
+    _next(console, "recount", "audit", story.ledger_url, "--policy", story.policy)
+    _next(
+        console,
+        "pledge",
+        *("prove", story.ledger_url, scope, "--policy", story.policy),
+        *("--choice", "1", "--out", "me.pledge"),
+    )
+    story.mailbox.on_mail = lambda recipient, body: console.print(
+        f"\nmail for {recipient}\n{body}", markup=False
+    )
+    try:
+        while not processes.ended():
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return
+    raise UnavailableError(f"a server ended; see {story.log}")
+
+
+def _next(console: Console, what: str, *arguments: str | Path) -> None:
+    """A command that the reader can run next, as this one was called."""
+    name = "headcount" if shutil.which("headcount") else sys.argv[0]
+    console.print(f"{what:<8} {shlex.join([name, *map(str, arguments)])}", markup=False)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(143)  # as a shell reports SIGTERM; the servers are stopped on the way out
 
 
 def _fresh_folder() -> Path:
@@ -99,9 +132,7 @@ def _show_attempts(console: Console, cheater: Cheater) -> None:
         if not outcome.caught:
             missed.append(outcome.name)
         verdict = f"{outcome.by}: {outcome.code}" if outcome.caught else "NOBODY NOTICED"
-        console.print(
-            f"  {outcome.name:<18} {verdict:<26} {outcome.detail}", markup=False, overflow="ellipsis"
-        )
+        console.print(f"  {outcome.name:<18} {verdict:<26} {outcome.detail}", markup=False)
     if missed:
         raise MisbehaviourError(f"nobody noticed: {', '.join(missed)}")
 

@@ -32,7 +32,7 @@ from headcount import (
 from headcount.fetch import directory_fetch
 from headcount_ledger.ledger import read_key
 from headcount_node import campaign
-from headcount_node.mailbox import Mailbox
+from headcount_node.mailbox import Mailbox, is_free
 from headcount_node.serve import Processes
 from headcount_spec import signature
 from headcount_spec.errors import ConfigurationError, ProtocolError, UnavailableError
@@ -84,6 +84,11 @@ class Demo:
         return self.folder / "public"
 
     @property
+    def log(self) -> Path:
+        """What the servers say."""
+        return self.folder / "node.log"
+
+    @property
     def policy(self) -> Path:
         """The trust policy."""
         return self.folder / "policy"
@@ -116,8 +121,11 @@ class Demo:
         """Create ledger, issuer and campaign in the empty folder.
 
         Raises:
-            ConfigurationError: the folder is not empty.
+            ConfigurationError: the folder is not empty, or somebody listens on one of the ports.
         """
+        for port in (self.ports.public, self.ports.personhood, self.ports.smtp):
+            if not is_free(port):
+                raise ConfigurationError(f"port {port} is in use; choose others with --port")
         if self.folder.exists() and any(self.folder.iterdir()):
             raise ConfigurationError(f"{self.folder} is not empty")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +143,7 @@ class Demo:
     def running(self) -> Iterator[Processes]:
         """The node's servers and the mail server."""
         self.mailbox.start()
-        processes = Processes(self.config, self.folder / "node.log")
+        processes = Processes(self.config, self.log)
         try:
             self._wait_for(f"{self.ledger_url}/checkpoint", processes)
             self._wait_for(f"http://{self.issuer_name}/.well-known/private-token-issuer-directory", processes)
@@ -321,7 +329,7 @@ sender = "codes@headcount.example"
     def _wait_for(self, url: str, processes: Processes) -> None:
         def answers() -> bool:
             if processes.ended():
-                raise UnavailableError(f"a server ended; see {self.folder / 'node.log'}")
+                raise UnavailableError(f"a server ended; see {self.log}")
             try:
                 return self.transport("GET", url, max_bytes=2**20).status == 200
             except UnavailableError:

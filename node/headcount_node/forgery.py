@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from headcount_spec import jcs
+from headcount_spec import jcs, seal
 from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.entry import parse_entry
 from headcount_spec.merkle import leaf_hash, root
@@ -47,7 +47,7 @@ class StolenLedger:
         hashes = [leaf_hash(entry) for entry in self.entries]
         shutil.rmtree(self.public / "tile")
         builder = TileBuilder()
-        ends = [i + 1 for i, entry in enumerate(self.entries) if isinstance(parse_entry(entry), Seal)]
+        ends = [i + 1 for i, entry in enumerate(self.entries) if entry.startswith(seal.HEADER)]
         for size in ends:
             tiles = [*builder.extend(hashes[builder.size : size]), *builder.partial_tiles()]
             for tile, data in tiles:
@@ -67,8 +67,7 @@ class StolenLedger:
 
     def edit_count(self) -> None:
         """As the file host: write a larger count into the last totals file."""
-        seal = self._last_seal()
-        path = totals_path(seal.batch)
+        path = totals_path(self._last_seal().batch)
         totals = decode_totals((self.public / path).read_bytes())
         larger = {scope: (gross + 1000, live + 1000) for scope, (gross, live) in totals.items()}
         self._write(path, encode_totals(larger))
@@ -99,8 +98,7 @@ class StolenLedger:
 
     def forge_seal(self, key: SigningKey) -> None:
         """As the operator: let the last seal follow another history, and sign again."""
-        seal = self._last_seal()
-        self.entries[-1] = dataclasses.replace(seal, prev_root=bytes(32)).to_bytes()
+        self.entries[-1] = dataclasses.replace(self._last_seal(), prev_root=bytes(32)).to_bytes()
         self.sign_again(key)
 
     def _last_seal(self) -> Seal:

@@ -6,6 +6,7 @@ import email
 import email.policy
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -17,6 +18,7 @@ class Mailbox:
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._arrived = threading.Condition()
         self._mails: dict[str, list[str]] = {}  # recipient -> bodies, oldest first
+        self.on_mail: Callable[[str, str], None] | None = None  # told of each recipient and body
         self._controller = Controller(self, hostname=host, port=port)
 
     def start(self) -> None:
@@ -36,6 +38,9 @@ class Mailbox:
             for recipient in envelope.rcpt_tos:
                 self._mails.setdefault(recipient, []).append(body)
             self._arrived.notify_all()
+        if self.on_mail is not None:
+            for recipient in envelope.rcpt_tos:
+                self.on_mail(recipient, body)
         return "250 OK"
 
     def take(self, recipient: str, timeout_s: float = 30) -> str:
@@ -50,9 +55,12 @@ class Mailbox:
             return self._mails[recipient].pop(0)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that was free a moment ago."""
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether nobody listens on a TCP port."""
     with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
