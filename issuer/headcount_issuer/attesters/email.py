@@ -16,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
@@ -128,13 +129,14 @@ def compose(
     message["From"] = sender
     message["To"] = HeaderAddress(username=local, domain=domain)
     message["Subject"] = words["subject"]
+    message["Date"] = datetime.fromtimestamp(asking.now, UTC)
     message["Message-ID"] = f"<{secrets.token_hex(16)}@{sender.rsplit('@', 1)[1]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office reply, please
-    message["Content-Language"] = words["language"]
     body = words["body"].format(
         title=" ".join(title.split()), site=site, code=code, minutes=CODE_LIFETIME_S // 60
     )
     message.set_content(body, cte="quoted-printable")
+    message["Content-Language"] = words["language"]
     return message
 
 
