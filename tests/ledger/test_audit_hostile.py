@@ -1,17 +1,27 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import corrupter
 import keys
 import ledgers
 from headcount_ledger.audit import AuditReport, audit
+from headcount_spec import jcs, notice
 from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
 from headcount_spec.errors import NotFoundError, TooLargeError, UnavailableError
 from headcount_spec.merkle import RootHash
 from headcount_spec.note import SigningKey
 from headcount_spec.policy import Log, Policy
-from ledgers import Ledger
+from headcount_spec.seal import Seal
+from headcount_spec.wire import opaque16
+from ledgers import Batch, Ledger
+
+HEADERS = [b"\x01\x01", b"\x02\x01", b"\x03\x01"]
+FIELDS = [field.name for field in dataclasses.fields(Seal)]
 
 
 def run(ledger: Ledger, **held: object) -> AuditReport:
@@ -87,3 +97,48 @@ def test_a_host_that_is_gone_is_no_good_ledger() -> None:
 
     report = audit(silent, ledger.policy)
     assert [fault.detail for fault in report.faults] == ["checkpoint: no answer in time"]
+
+
+@given(st.sampled_from(sorted(ledgers.small().files)), st.binary(max_size=400))
+def test_any_bytes_in_any_file_give_a_report(path: str, data: bytes) -> None:
+    ledger = ledgers.small()
+    same = ledger.files[path] == data
+    ledger.files[path] = data
+    report = run(ledger)
+    assert report.ok == same
+    report.to_json()
+
+
+@given(
+    st.integers(0, 4),
+    st.one_of(
+        st.binary(max_size=300),
+        st.builds(
+            bytes.__add__, st.sampled_from([b"\x01\x01", b"\x02\x01", b"\x03\x01"]), st.binary(max_size=400)
+        ),
+        st.builds(lambda text: notice.HEADER + opaque16(text), st.binary(max_size=300)),
+        st.builds(
+            lambda kind: notice.HEADER + opaque16(jcs.canonicalise({"type": kind})),
+            st.recursive(st.one_of(st.none(), st.text(max_size=5)), st.lists, max_leaves=3),
+        ),
+    ),
+)
+def test_any_bytes_as_an_entry_that_the_operator_seals_give_a_report(batch: int, data: bytes) -> None:
+    given = [Batch(item.day, list(item.entries)) for item in ledgers.small().batches]
+    given[batch].entries.append(data)
+    ledger = ledgers.build(given, witnesses=(ledgers.WITNESS,))
+    assert not run(ledger).ok
+
+
+@given(
+    st.integers(0, 4), st.sampled_from([f.name for f in dataclasses.fields(Seal)]), st.integers(0, 2**32 - 1)
+)
+def test_any_number_in_a_seal_gives_a_report(batch: int, name: str, value: int) -> None:
+    def lie(seal: Seal) -> Seal:
+        new = value if isinstance(getattr(seal, name), int) else value.to_bytes(32, "big")
+        return dataclasses.replace(seal, **{name: new}) if seal.batch == batch else seal
+
+    ledger = ledgers.small()
+    lied = ledgers.build(ledger.batches, witnesses=ledger.witnesses, edit_seal=lie)
+    report = run(lied)
+    assert report.ok == (lied.leaves == ledger.leaves) or name == "day"  # a day off is no fault

@@ -229,6 +229,15 @@ def late_witness_of_the_closing() -> Ledger:
     return ledger
 
 
+def witness_of_the_terms_alone() -> Ledger:
+    ledger = ledgers.small()
+    for path in ("checkpoint", "checkpoints/4"):
+        note = parse_checkpoint(ledger.files[path]).note
+        ledger.files[path] = Note(note.text, note.signatures[:1]).to_bytes()
+    ledger.witnesses = ()
+    return ledger
+
+
 RULES: list[tuple[str, Callable[[], Ledger]]] = [
     ("unreadable-file", lambda: without_file("checkpoint")),
     ("unreadable-file", lambda: without_file("totals/3")),
@@ -245,6 +254,7 @@ RULES: list[tuple[str, Callable[[], Ledger]]] = [
     ("witness-quorum", lambda: unsigned_by_witness("checkpoint")),
     ("broken-seal", lambda: unsigned_by_witness("checkpoints/3")),
     ("witness-quorum", late_witness_of_the_closing),
+    ("witness-quorum", witness_of_the_terms_alone),
     ("broken-tile", lambda: tile_of(lambda data: data[:-1])),
     ("broken-tile", lambda: tile_of(lambda data: data + bytes(32))),
     ("broken-tile", lambda: tile_of(lambda data: data[:32] + bytes(32) + data[64:])),

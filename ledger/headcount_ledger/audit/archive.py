@@ -117,15 +117,20 @@ class Archive:
         return judged if judged is not None and judged.is_by_log else None
 
 
-def check_closing_quorum(manifest: Manifest, judged: JudgedCheckpoint, batch: int, faults: FaultList) -> None:
-    """A scope's closing batch is cosigned by the quorum of its own terms, in time."""
+def check_scope_quorum(
+    manifest: Manifest, judged: JudgedCheckpoint, faults: FaultList, *, closing_batch: int | None = None
+) -> None:
+    """The witnesses that a scope's own terms ask for, besides those of the auditor's policy.
+
+    The checkpoint of its closing batch they must have signed by the deadline day.
+    """
     policy = Policy.from_bytes(manifest.witnesses.encode())
+    is_closing = closing_batch is not None
+    path = f"checkpoints/{closing_batch}, the closing" if is_closing else "checkpoint, for the terms"
     try:
         cosigned = known_cosignatures(policy, judged.signed)
-        policy.check_quorum([name for name, time in cosigned if day_of(time) <= manifest.deadline_day])
-    except (SignatureError, UnknownKeyError) as exc:
-        faults.add(
-            "witness-quorum",
-            f"checkpoints/{batch}, the closing of {manifest.title_text!r}: {exc}",
-            batch=batch,
+        policy.check_quorum(
+            [name for name, time in cosigned if not is_closing or day_of(time) <= manifest.deadline_day]
         )
+    except (SignatureError, UnknownKeyError) as exc:
+        faults.add("witness-quorum", f"{path} of {manifest.title_text!r}: {exc}", batch=closing_batch)

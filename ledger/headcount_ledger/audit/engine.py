@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from headcount_ledger.audit import trust
-from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, judge_checkpoint
+from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_scope_quorum, judge_checkpoint
 from headcount_ledger.audit.block import NO_HASH, Block, is_over, settle
 from headcount_ledger.audit.bundle import EMPTY_SCAN, BundleScan, scan_bundle
 from headcount_ledger.audit.fault import FaultList
@@ -276,6 +276,8 @@ class _Audit:
             self.faults.add(
                 "wrong-root", f"they lead to {root.hex()[:16]}… and {checkpoint.root.hex()[:16]}… is signed"
             )
+        for scope in self.recount.scopes.values():
+            check_scope_quorum(scope.manifest, judged, self.faults)
         self.differences.name(self.recount, self.faults)
         if is_coherent and not self.recount.has_gaps:
             self._check_hints()

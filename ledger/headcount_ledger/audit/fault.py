@@ -58,6 +58,7 @@ SENTENCES = MappingProxyType(
     }
 )
 
+ATTACKS = frozenset(list(SENTENCES)[:10])
 MAX_PER_CODE = 1000  # a hostile ledger must not fill the auditor's memory
 
 
@@ -142,7 +143,7 @@ class FaultList:
         return frozenset(fault.code for fault in islice(self._faults.values(), start, None))
 
     def placed(self, batch_of: Callable[[int], int | None]) -> tuple[Fault, ...]:
-        """All of them in the order of the log, those about no batch first; batch_of an entry's index."""
+        """All of them, attacks first, in the order of the log; batch_of gives the batch of an index."""
         faults = [
             replace(fault, batch=batch_of(fault.index))
             if fault.batch is None and fault.index is not None
@@ -152,5 +153,6 @@ class FaultList:
         return tuple(sorted(faults, key=_place))
 
 
-def _place(fault: Fault) -> tuple[int, int]:
-    return (-1 if fault.batch is None else fault.batch, -1 if fault.index is None else fault.index)
+def _place(fault: Fault) -> tuple[bool, int, int]:
+    batch = -1 if fault.batch is None else fault.batch
+    return fault.code not in ATTACKS, batch, -1 if fault.index is None else fault.index

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_closing_quorum
+from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_scope_quorum
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.recount import BatchCount, Recount, Slot
 from headcount_ledger.audit.totals import TotalsAudit
@@ -141,7 +141,7 @@ class SealAudit:
                 self._suspect = (batch, archived)
             for scope in self.recount.scopes.values():
                 if scope.closed_in == batch.number:
-                    check_closing_quorum(scope.manifest, archived, batch.number, self.faults)
+                    check_scope_quorum(scope.manifest, archived, self.faults, closing_batch=batch.number)
         self._last = _Last(
             batch.number, batch.seal, LeafHash(batch.seal_slot.hash), batch.seal_slot.index, chain, archived
         )
