@@ -91,8 +91,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def redeemer(manifest: Manifest, three_issuers: Manifest, ledger: LedgerDouble, clock: Clock) -> Redeemer:
-    return Redeemer([manifest, three_issuers], ledger, clock)
+def redeemer(ledger: LedgerDouble, clock: Clock) -> Redeemer:
+    return Redeemer(ledger.scopes, ledger, clock)
 
 
 @pytest.fixture

@@ -154,5 +154,5 @@ def _on_http_error(error: HTTPException) -> Response:
 
 def _protect(answer: Response) -> Response:
     for name, value in _HEADERS.items():
-        answer.headers[name] = value
+        answer.headers.setdefault(name, value)  # a page beside us may need its own
     return answer

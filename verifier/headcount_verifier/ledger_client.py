@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 from types import TracebackType
 
 import httpx
@@ -37,6 +38,8 @@ class LedgerClient:
             trust_env=False,
             headers={"User-Agent": "headcount-verifier", "Accept-Encoding": "identity"},
         )
+        # httpx keeps cookies unless it is told not to.
+        self._client.cookies.jar.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
 
     def submit(self, data: bytes) -> bytes:
         """The ledger's answer to an entry, unchecked.
@@ -72,8 +75,11 @@ class LedgerClient:
     def _post(self, data: bytes) -> bytes:
         headers = {"Content-Type": entry.MEDIA_TYPE, "Accept": promise.MEDIA_TYPE}
         with self._client.stream("POST", self._url, content=data, headers=headers) as response:
+            if "content-encoding" in response.headers:
+                # None was asked for, and decoding would pass the cap.
+                raise UnavailableError("the ledger answers in a content coding")
             body = bytearray()
-            for chunk in response.iter_raw():
+            for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > _CAP_BYTES:
                     raise UnavailableError("the ledger's answer is too long")

@@ -8,7 +8,7 @@ because the ledger's promise is deterministic.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -50,14 +50,12 @@ class Redeemer:
 
     def __init__(
         self,
-        scopes: Mapping[ScopeId, Manifest] | Iterable[Manifest],
+        scopes: Mapping[ScopeId, Manifest],
         ledger: Submitter,
         today: Callable[[], int],
     ) -> None:
         """Today gives the UTC day, in days since 1970."""
-        self._scopes: Mapping[ScopeId, Manifest] = (
-            scopes if isinstance(scopes, Mapping) else {manifest.scope_id: manifest for manifest in scopes}
-        )
+        self._scopes = scopes
         self._ledger = ledger
         self._today = today
         self._verifiers: dict[ScopeId, ScopeVerifier] = {}

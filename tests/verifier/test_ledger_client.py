@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Callable
+
+import httpx
+import pytest
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+from headcount_spec import errors
+from headcount_spec.problem import problem
+from headcount_verifier import LedgerClient
+
+PROMISE = {"Content-Type": "application/vnd.headcount.promise"}
+
+
+def client(handler: Callable[[httpx.Request], httpx.Response]) -> LedgerClient:
+    return LedgerClient("http://ledger.example/log/", transport=httpx.MockTransport(handler))
+
+
+def test_an_entry_is_posted_and_the_promise_returned():
+    seen = []
+
+    def handler(request):
+        seen.append(request)
+        return httpx.Response(200, headers=PROMISE, content=b"the promise")
+
+    with client(handler) as ledger:
+        assert ledger.submit(b"the entry") == b"the promise"
+    assert str(seen[0].url) == "http://ledger.example/log/entries"
+    assert seen[0].headers["content-type"] == "application/vnd.headcount.entry"
+    assert seen[0].content == b"the entry"
+    assert "cookie" not in seen[0].headers
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.MalformedError("x"),
+        errors.SignatureError("x"),
+        errors.ScopeClosedError("x"),
+        errors.NotFoundError("x"),
+        errors.RevisionConflictError("x", 3),
+        errors.RateLimitedError("x", 3),
+        errors.UnavailableError("x", 3),
+    ],
+    ids=lambda error: error.code,
+)
+def test_the_ledgers_problem_is_raised_as_it_is(error):
+    sent = problem(error)
+    ledger = client(lambda _: httpx.Response(sent.status, headers=sent.headers, content=sent.body))
+    with pytest.raises(type(error)) as caught:
+        ledger.submit(b"")
+    assert vars(caught.value) == vars(error)
+
+
+@pytest.mark.parametrize(
+    "error", [errors.ConfigurationError("x"), errors.CorruptionError("x"), errors.MisbehaviourError("x")]
+)
+def test_what_is_wrong_in_the_ledger_is_not_wrong_in_us(error):
+    sent = problem(error)
+    ledger = client(lambda _: httpx.Response(sent.status, headers=sent.headers, content=sent.body))
+    with pytest.raises(errors.UnavailableError):
+        ledger.submit(b"")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, content=b"<html>"),
+        httpx.Response(200, headers={"Content-Type": "text/html"}, content=b"x"),
+        httpx.Response(302, headers={"Location": "http://elsewhere.example/"}),
+        httpx.Response(404, content=b"<html>"),
+        httpx.Response(500),
+        httpx.Response(200, headers=PROMISE, content=bytes(20_000)),
+        httpx.Response(200, headers={**PROMISE, "Content-Encoding": "gzip"}, content=gzip.compress(b"p")),
+    ],
+    ids=["no-type", "another-type", "redirect", "not-found-page", "bare-500", "too-long", "gzip"],
+)
+def test_an_answer_that_is_not_the_ledgers_means_try_again(answer):
+    with pytest.raises(errors.UnavailableError):
+        client(lambda _: answer).submit(b"")
+
+
+@pytest.mark.parametrize("failure", [httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.ReadError("x")])
+def test_no_answer_means_try_again(failure):
+    def handler(_request):
+        raise failure
+
+    with pytest.raises(errors.UnavailableError):
+        client(handler).submit(b"")
+
+
+def test_a_connection_that_was_closed_meanwhile_is_tried_once_more():
+    left = [httpx.RemoteProtocolError("closed"), None]
+
+    def handler(_request):
+        if failure := left.pop(0):
+            raise failure
+        return httpx.Response(200, headers=PROMISE, content=b"p")
+
+    assert client(handler).submit(b"") == b"p"
+    left[:] = [httpx.RemoteProtocolError("closed")] * 2
+    with pytest.raises(errors.UnavailableError):
+        client(handler).submit(b"")
+
+
+def test_a_ledger_that_does_not_listen_is_unavailable():
+    with (
+        LedgerClient("http://127.0.0.1:9/ledger", timeout_s=2) as ledger,
+        pytest.raises(errors.UnavailableError),
+    ):
+        ledger.submit(b"")
+
+
+def test_cookies_are_not_kept_and_redirects_not_followed():
+    seen: list[str | None] = []
+
+    @Request.application
+    def app(request: Request) -> Response:
+        seen.append(request.headers.get("Cookie"))
+        return Response(b"p", content_type=PROMISE["Content-Type"], headers={"Set-Cookie": "a=b; Path=/"})
+
+    server = make_server("127.0.0.1", 0, app)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with LedgerClient(f"http://127.0.0.1:{server.server_port}") as ledger:
+        ledger.submit(b"1")
+        ledger.submit(b"2")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert seen == [None, None]
