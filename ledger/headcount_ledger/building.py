@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from headcount_ledger.head import Head
 from headcount_ledger.pending import Objects, ObjectWriter
-from headcount_ledger.store import Head, PlacedNotice
+from headcount_ledger.sealed import PlacedNotice
 from headcount_spec import merkle
 from headcount_spec.batch import check_order
 from headcount_spec.entry import Entry, parse_entry

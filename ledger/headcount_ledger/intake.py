@@ -5,12 +5,12 @@ Nothing is reserved before it is verified, and the same entry again gets the sam
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from sqlalchemy import Connection
 
 from headcount_engine.acceptance import ScopeVerifier
-from headcount_ledger.store import Store, StoredPledge
+from headcount_ledger import sealed, staged
+from headcount_ledger.staged import StoredPledge
+from headcount_ledger.store import Store
 from headcount_ledger.writer import Writer
 from headcount_spec import lint
 from headcount_spec.entry import parse_entry
@@ -71,14 +71,12 @@ class Intake:
         manifest = verifier.manifest
         nullifier = verifier.verify_pledge(pledge)
         refusal = self._refusal(manifest, day)
-        if refusal is None and self._writer.run(
-            lambda tx: self._store.stage_pledge(tx, pledge, nullifier, hash)
-        ):
+        if refusal is None and self._writer.run(lambda tx: staged.stage_pledge(tx, pledge, nullifier, hash)):
             stands = hash
         else:
             # The leaf hash that stands may differ: one pledge can have several valid authenticators.
             with self._store.read() as tx:
-                stored = self._store.find_pledge(tx, nullifier)
+                stored = staged.find_pledge(tx, nullifier)
             if stored is None:
                 raise refusal or ScopeClosedError("the scope is closed")
             stands = stored.leaf_hash
@@ -92,7 +90,7 @@ class Intake:
             return exc
         if manifest.scope_id not in self._opened:
             with self._store.read() as tx:
-                if self._store.openings(tx, manifest.scope_id) < len(manifest.issuers):
+                if sealed.openings(tx, manifest.scope_id) < len(manifest.issuers):
                     return ScopeClosedError("not every issuer's opening of the scope is sealed")
             self._opened.add(manifest.scope_id)
         return None
@@ -104,7 +102,7 @@ class Intake:
         if stored.revision_hash != hash:
             verifier.verify_revision(revision, stored.revision_key, stored.serial)
             manifest.check_change(day)
-            if not self._writer.run(lambda tx: self._store.stage_revision(tx, revision, hash)):
+            if not self._writer.run(lambda tx: staged.stage_revision(tx, revision, hash)):
                 stored = self._revised_pledge(revision)
                 if stored.revision_hash != hash:
                     if stored.serial >= revision.serial:
@@ -116,7 +114,7 @@ class Intake:
 
     def _revised_pledge(self, revision: Revision) -> StoredPledge:
         with self._store.read() as tx:
-            stored = self._store.find_pledge(tx, revision.nullifier)
+            stored = staged.find_pledge(tx, revision.nullifier)
         if stored is None or stored.scope != revision.scope_id:
             raise NotFoundError("no such pledge in this scope")
         return stored
@@ -131,24 +129,21 @@ class Intake:
         is_manifest = statement.type == "manifest"
         manifest = manifest_of(statement) if is_manifest else self._terms(tx, statement.scope)
         name = author(notice, manifest)
-        if self._store.find_notice(tx, statement.scope, name, statement.seq) == hash:
+        if staged.find_notice(tx, statement.scope, name, statement.seq) == hash:
             return
-        last = self._store.last_notice(tx, statement.scope, name)
+        last = staged.last_notice(tx, statement.scope, name)
         verify_notice(notice, manifest, None if last is None else (last.seq, last.leaf_hash))
         if statement.role == "ledger":
             raise NoticeConflictError("the ledger writes its own notices", statement.seq)
         if is_manifest:
             self._check_terms(tx, manifest, day)
-        self._store.stage_notice(tx, statement.scope, name, statement.seq, statement.type, hash, data)
+        staged.stage_notice(tx, statement.scope, name, statement.seq, statement.type, hash, data)
 
     def _check_terms(self, tx: Connection, manifest: Manifest, day: int) -> None:
         """Refuse terms that an audit would fault."""
         if manifest.ledger.key != self._log_key:
             raise NotEligibleError("the pledges of these terms count in another ledger")
-        others = {scope: _parse(raw) for scope, raw in self._store.manifests(tx).items()}
-        for entry in self._store.staged_manifests(tx):
-            staged = manifest_of(Notice.from_bytes(entry).statement)
-            others[staged.scope_id] = staged
+        others = {**sealed.manifests(tx), **staged.manifests(tx)}
         if manifest.parent is not None and manifest.parent not in others:
             raise NotFoundError("the parent scope is not in this ledger")
         token_keys = {issuer.token_key for other in others.values() for issuer in other.issuers}
@@ -160,27 +155,19 @@ class Intake:
 
     def _terms(self, tx: Connection, scope: ScopeId) -> Manifest:
         """The manifest of a scope, sealed or staged."""
-        raw = self._store.manifest(tx, scope)
-        if raw is not None:
-            return _parse(raw)
-        entry = self._store.staged_manifest(tx, scope)
-        if entry is None:
+        manifest = sealed.manifest(tx, scope) or staged.manifest(tx, scope)
+        if manifest is None:
             raise NotFoundError("no such scope in this ledger")
-        return manifest_of(Notice.from_bytes(entry).statement)
+        return manifest
 
     def _verifier(self, scope: ScopeId) -> ScopeVerifier:
         """The verifier of a scope whose manifest is sealed."""
         verifier = self._verifiers.get(scope)
         if verifier is None:
             with self._store.read() as tx:
-                raw = self._store.manifest(tx, scope)
-                if raw is None:
+                manifest = sealed.manifest(tx, scope)
+                if manifest is None:
                     self._terms(tx, scope)
                     raise ScopeClosedError("the terms of the scope are not sealed yet")
-            verifier = self._verifiers[scope] = ScopeVerifier(_parse(raw))
+            verifier = self._verifiers[scope] = ScopeVerifier(manifest)
         return verifier
-
-
-@lru_cache(maxsize=1024)
-def _parse(raw: bytes) -> Manifest:
-    return Manifest.from_bytes(raw)

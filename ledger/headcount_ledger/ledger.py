@@ -8,14 +8,16 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from headcount_ledger import durable, schema
+from headcount_ledger import durable, schema, taking
 from headcount_ledger.building import Batch
 from headcount_ledger.config import LedgerConfig
+from headcount_ledger.head import Head, insert_head, load_head
+from headcount_ledger.history import check_history
 from headcount_ledger.intake import Intake
 from headcount_ledger.pending import Pending
-from headcount_ledger.sequencer import Cosign, Sequencer, check_history, no_witnesses
+from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
 from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage, find
-from headcount_ledger.store import Head, Store
+from headcount_ledger.store import Store
 from headcount_ledger.writer import Writer, end_process
 from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
 from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError
@@ -44,7 +46,7 @@ def create(config: LedgerConfig, origin: str, seed: bytes | None = None) -> Veri
     try:
         store.create_tables()
         with store.write() as tx:
-            store.insert_head(
+            insert_head(
                 tx,
                 Head(
                     key=key.verification_key.to_text(),
@@ -149,12 +151,12 @@ class Ledger:
     def head(self) -> Head:
         """The ledger after its last batch."""
         with self._store.read() as tx:
-            return self._store.head(tx)
+            return load_head(tx)
 
     def waiting(self) -> int:
         """How many pledges wait for a batch."""
         with self._store.read() as tx:
-            return sum(self._store.waiting(tx).values())
+            return sum(taking.waiting(tx).values())
 
     def policy(self, url: str | None = None) -> Policy:
         """The trust policy with which clients read this ledger."""

@@ -20,28 +20,25 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import Connection
-
-from headcount_ledger import storage as tree
+from headcount_ledger import sealed, taking
 from headcount_ledger.building import Batch, TreeExtension, check_batch, overlay, totals_file
+from headcount_ledger.head import Head, load_head, mark_published, swap_head
+from headcount_ledger.history import check_published, checkpoint_path, previous_checkpoint
+from headcount_ledger.leaves import Leaves, Selection
 from headcount_ledger.pending import ObjectWriter, Pending, Plan
-from headcount_ledger.storage import CHECKPOINT, Storage
-from headcount_ledger.store import Head, PlacedNotice, Store
+from headcount_ledger.storage import CHECKPOINT, Storage, find
+from headcount_ledger.store import Store
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableError
-from headcount_spec.merkle import LeafHash, leaf_hash
-from headcount_spec.note import SigningKey, VerificationKey
-from headcount_spec.notice import Notice, Statement, manifest_of, sign_statement
-from headcount_spec.scope import WITHDRAWN, Manifest, ScopeId
+from headcount_spec.merkle import leaf_hash
+from headcount_spec.note import SigningKey
+from headcount_spec.scope import ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.tile import TileReader
-
-LEDGER_AUTHOR = "ledger"
 
 # From a checkpoint that we have signed to the same with cosignatures.
 Cosign = Callable[[bytes], bytes]
@@ -49,51 +46,14 @@ Cosign = Callable[[bytes], bytes]
 log = logging.getLogger("headcount.ledger")
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What the next batch takes; marked in the staged tables."""
-
-    batch: int
-    day: int
-    closing: tuple[ScopeId, ...]  # ascending
-
-
 def no_witnesses(checkpoint: bytes) -> bytes:
     """The checkpoint as it is: the ledger's policy names no witness."""
     return checkpoint
 
 
-def checkpoint_path(batch: int) -> str:
-    """Where the published checkpoint of a batch is archived."""
-    return f"checkpoints/{batch}"
-
-
 def hint_path(scope: ScopeId) -> str:
     """Where the leaf indices of a scope's notices are listed; unauthenticated."""
     return f"scopes/{scope.hex()}"
-
-
-def check_history(raw: bytes | None, head: Head, key: VerificationKey) -> int:
-    """Refuse a database that is older than what was published with it, or of another history.
-
-    raw is the published checkpoint, read before the head. Its size.
-
-    Raises:
-        CorruptionError: a restored backup, a wrong directory, or a wrong key.
-    """
-    if head.key != key.to_text():
-        raise CorruptionError("the key is not the one that the ledger was created with")
-    if raw is None:
-        raise CorruptionError("the published checkpoint is missing")
-    try:
-        published = open_checkpoint(raw, key).checkpoint
-    except ProtocolError as exc:
-        raise CorruptionError(f"the published checkpoint is not ours: {exc}") from exc
-    if published.size > head.size:
-        raise CorruptionError("the published checkpoint is newer than the database")
-    if published.size == head.size and published.root != head.root:
-        raise CorruptionError("the published checkpoint has another root than the database")
-    return published.size
 
 
 class Sequencer:
@@ -156,27 +116,13 @@ class Sequencer:
             CorruptionError: the published checkpoint is newer than the database, or another.
         """
         with self._store.read() as tx:
-            head = self._store.head(tx)
-        self._check_published(head)
+            head = load_head(tx)
+        check_published(self._storage, head, self._key.verification_key)
         if head.published is None:
             head = self.finish(head, self._pending.load(head.batches - 1))
         else:
             self._pending.clear()
         return head
-
-    def _check_published(self, head: Head) -> None:
-        """Refuse to go on from another history than the one that is out."""
-        raw = tree.find(self._storage, CHECKPOINT)
-        if raw is None and head.batches == 0:
-            raw = head.checkpoint  # the creation was interrupted
-            self._storage.swap(CHECKPOINT, raw, None)
-        if check_history(raw, head, self._key.verification_key) == head.size:
-            return
-        # The last batch is committed and not published: the checkpoint before it must be there.
-        if head.published is not None:
-            raise CorruptionError("the published checkpoint is older than the database says")
-        if head.batches > 1 and raw != tree.find(self._storage, checkpoint_path(head.batches - 2)):
-            raise CorruptionError("the published checkpoint is not that of the batch before")
 
     # Step 2
 
@@ -185,19 +131,19 @@ class Sequencer:
         day = max(day, head.day)  # a batch's day never falls
         batch = head.batches
         with self._store.write() as tx:
-            terms = {scope: Manifest.from_bytes(raw) for scope, raw in self._store.manifests(tx).items()}
-            open_scopes = self._store.open_scopes(tx)
-            self._store.stop_accepting(tx, [scope for scope in open_scopes if terms[scope].closes < day])
-            closing = self._store.closing_scopes(tx)
+            terms = sealed.manifests(tx)
+            open_scopes = sealed.open_scopes(tx)
+            sealed.stop_accepting(tx, [scope for scope in open_scopes if terms[scope].closes < day])
+            closing = sealed.closing_scopes(tx)
             # Had the clock gone back after these stopped accepting, they would still close on a later day.
             day = max([day, *(terms[scope].closes + 1 for scope in closing)])
-            waiting = self._store.waiting(tx)
+            waiting = taking.waiting(tx)
             joining = [
                 scope
                 for scope, number in waiting.items()
                 if scope in closing or (number >= terms[scope].min_batch and terms[scope].opens <= day)
             ]
-            taken = self._store.plan(tx, batch, joining)
+            taken = taking.plan(tx, batch, joining)
         if not any(taken) and not closing:
             return None
         return Selection(batch, day, tuple(closing))
@@ -206,9 +152,9 @@ class Sequencer:
         """Sort, make the leaves and write the batch's objects into the pending file."""
         with ObjectWriter(self._pending.objects_path) as objects, self._store.read() as tx:
             extension = TreeExtension(head, self._storage.read, objects)
-            leaves = _Leaves(self._store, tx, head, selection, self._closings(tx, selection))
+            leaves = Leaves(tx, head, selection, self._key)
             extension.extend(leaves.entries())
-            totals = self._store.totals(tx)
+            totals = sealed.totals(tx)
             changed = leaves.changed(totals)
             totals_object = totals_file(selection.batch, {**totals, **changed})
             objects.add(*totals_object)
@@ -220,7 +166,7 @@ class Sequencer:
                 day=selection.day,
                 prev_seal=head.seal,
                 prev_root=head.prev_root,
-                prev_checkpoint=self._previous_checkpoint(head),
+                prev_checkpoint=previous_checkpoint(self._storage, head),
                 totals=hashlib.sha256(totals_object[1]).digest(),
                 chain=extension.chain,
             ).to_bytes()
@@ -245,26 +191,6 @@ class Sequencer:
             totals=changed,
             closed=selection.closing,
         )
-
-    def _closings(self, tx: Connection, selection: Selection) -> list[Notice]:
-        """The ledger's notices that scopes are closed."""
-        notices = []
-        for scope in selection.closing:
-            last = self._store.last_notice(tx, scope, LEDGER_AUTHOR)
-            seq, prev = (0, bytes(32)) if last is None else (last.seq + 1, last.leaf_hash)
-            body = {"day": selection.day}
-            statement = Statement(LEDGER_AUTHOR, scope, seq, prev, "closing", body)
-            notices.append(sign_statement(statement, [self._key.seed]))
-        return notices
-
-    def _previous_checkpoint(self, head: Head) -> bytes:
-        """SHA-256 of the checkpoint that was published with the batch before."""
-        digest = head.published or b""
-        if head.batches:
-            archived = tree.find(self._storage, checkpoint_path(head.batches - 1))
-            if archived is None or hashlib.sha256(archived).digest() != digest:
-                raise CorruptionError("the archived checkpoint is not the one that was published")
-        return digest
 
     # Step 3
 
@@ -299,16 +225,16 @@ class Sequencer:
             published=None,
         )
         with self._store.write() as tx:
-            if not self._store.swap_head(tx, head, new):
+            if not swap_head(tx, head, new):
                 raise CorruptionError("another sequencer has moved the head")
-            if self._store.spend(tx, batch.number) != (batch.pledges, batch.revisions):
+            if taking.spend(tx, batch.number) != (batch.pledges, batch.revisions):
                 raise CorruptionError("the staged rows are not those of the batch")
             for scope, manifest in batch.manifests.items():
-                self._store.add_scope(tx, scope, manifest)
-            self._store.add_notices(tx, batch.notices)
-            self._store.set_totals(tx, batch.totals)
-            self._store.close_scopes(tx, batch.closed, batch.number)
-            self._store.unstage(tx, batch.number)
+                sealed.add_scope(tx, scope, manifest)
+            sealed.add_notices(tx, batch.notices)
+            sealed.set_totals(tx, batch.totals)
+            sealed.close_scopes(tx, batch.closed, batch.number)
+            taking.unstage(tx, batch.number)
         return new
 
     # Steps 6 to 9
@@ -325,12 +251,12 @@ class Sequencer:
         self._storage.create(self._pending.objects())
         for scope in plan.hints:
             with self._store.read() as tx:
-                indices = self._store.notice_indices(tx, scope)
+                indices = sealed.notice_indices(tx, scope)
             self._storage.put(hint_path(scope), "".join(f"{index}\n" for index in indices).encode())
 
     def cosign(self, head: Head) -> bytes:
         """The head's checkpoint with cosignatures; what was archived before a crash stands."""
-        archived = tree.find(self._storage, checkpoint_path(head.batches - 1))
+        archived = find(self._storage, checkpoint_path(head.batches - 1))
         raw = self._cosign(head.checkpoint) if archived is None else archived
         try:
             checkpoint = open_checkpoint(raw, self._key.verification_key).checkpoint
@@ -342,80 +268,23 @@ class Sequencer:
 
     def publish(self, head: Head, raw: bytes) -> None:
         """Archive the checkpoint, then replace the one that everybody reads."""
-        self._check_published(head)
+        check_published(self._storage, head, self._key.verification_key)
         self._storage.create([(checkpoint_path(head.batches - 1), raw)])
-        previous = tree.find(self._storage, CHECKPOINT)
+        previous = find(self._storage, CHECKPOINT)
         self._storage.swap(CHECKPOINT, raw, previous)
 
     def clean_up(self, head: Head, raw: bytes) -> Head:
         """Note the publication, wipe what tells when an entry came, remove the pending files."""
         digest = hashlib.sha256(raw).digest()
         with self._store.write() as tx:
-            if not self._store.mark_published(tx, head.batches, digest):
+            if not mark_published(tx, head.batches, digest):
                 raise CorruptionError("another sequencer has moved the head")
-            self._store.rewrite_staged(tx)
+            taking.rewrite(tx)
         if not self._store.truncate_log():
             log.warning("a reader keeps the write-ahead log from being emptied; the next batch tries again")
         self._pending.clear()
         with self._store.read() as tx:
-            return self._store.head(tx)
-
-
-class _Leaves:
-    """The entries of a batch in their order, and what they change."""
-
-    def __init__(
-        self, store: Store, tx: Connection, head: Head, selection: Selection, closings: Sequence[Notice]
-    ) -> None:
-        self._store = store
-        self._tx = tx
-        self._batch = selection.batch
-        self._index = head.size
-        self._closings = closings
-        self._deltas: dict[ScopeId, tuple[int, int]] = {}
-        self.pledges = 0
-        self.revisions = 0
-        self.notices: list[PlacedNotice] = []
-        self.manifests: dict[ScopeId, bytes] = {}
-
-    def entries(self) -> Iterator[tuple[bytes, LeafHash]]:
-        """All but the seal."""
-        for row in self._store.planned_pledges(self._tx, self._batch):
-            self.pledges += 1
-            self._change(row.scope, 1, 1)
-            yield row.entry, row.leaf_hash
-        for row in self._store.planned_revisions(self._tx, self._batch):
-            self.revisions += 1
-            self._change(row.scope, 0, (row.before == WITHDRAWN) - (row.choice == WITHDRAWN))
-            yield row.entry, row.leaf_hash
-        self._index += self.pledges + self.revisions
-        yield from self._notices()
-
-    def _notices(self) -> Iterator[tuple[bytes, LeafHash]]:
-        leaves: list[tuple[LeafHash, bytes, tuple[ScopeId, str, int, str]]] = []
-        for row in self._store.planned_notices(self._tx, self._batch):
-            leaves.append((row.leaf_hash, row.entry, (row.scope, row.author, row.seq, row.type)))
-            if row.type == "manifest":
-                self.manifests[row.scope] = manifest_of(Notice.from_bytes(row.entry).statement).raw
-        for notice in self._closings:
-            entry, statement = notice.to_bytes(), notice.statement
-            place = (statement.scope, LEDGER_AUTHOR, statement.seq, statement.type)
-            leaves.append((leaf_hash(entry), entry, place))
-        for hash, entry, place in sorted(leaves):
-            self.notices.append(PlacedNotice(*place, hash, self._index))
-            self._index += 1
-            yield entry, hash
-
-    def _change(self, scope: ScopeId, gross: int, live: int) -> None:
-        before = self._deltas.get(scope, (0, 0))
-        self._deltas[scope] = (before[0] + gross, before[1] + live)
-
-    def changed(self, totals: dict[ScopeId, tuple[int, int]]) -> dict[ScopeId, tuple[int, int]]:
-        """The new (gross, live) of the scopes of which it changes."""
-        return {
-            scope: (totals[scope][0] + gross, totals[scope][1] + live)
-            for scope, (gross, live) in self._deltas.items()
-        }
+            return load_head(tx)
 
 
 def _lock(path: Path) -> int | None:

@@ -13,6 +13,7 @@ import fakes
 import keys
 import manifests
 from fakes import DAY
+from headcount_ledger import staged
 from headcount_ledger.ledger import Ledger
 from headcount_spec.errors import ProtocolError, RevisionConflictError, SignatureError
 from headcount_spec.merkle import leaf_hash
@@ -164,7 +165,7 @@ def test_the_write_that_decides_is_enough_without_the_writer_thread(ledger: Ledg
 
     def accept() -> bool:
         with ledger._store.write() as tx:
-            return ledger._store.stage_pledge(tx, pledge, pledge.nullifier, hash)
+            return staged.stage_pledge(tx, pledge, pledge.nullifier, hash)
 
     assert storm([accept] * 12).count(True) == 1
     ledger.seal(DAY)

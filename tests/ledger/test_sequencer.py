@@ -7,8 +7,9 @@ import pytest
 import fakes
 import manifests
 from fakes import DAY
+from headcount_ledger.history import checkpoint_path
 from headcount_ledger.ledger import Ledger
-from headcount_ledger.sequencer import checkpoint_path, hint_path
+from headcount_ledger.sequencer import hint_path
 from headcount_spec.checkpoint import open_checkpoint
 from headcount_spec.entry import parse_entry
 from headcount_spec.errors import (

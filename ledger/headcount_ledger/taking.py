@@ -1,0 +1,132 @@
+"""What a batch takes from the staged tables: planned, read in its order, moved into the spent set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from headcount_ledger.schema import STAGED, spent, staged_notices, staged_pledges, staged_revisions
+from headcount_spec.scope import ScopeId
+
+
+def waiting(tx: Connection) -> dict[ScopeId, int]:
+    """How many pledges wait in each scope."""
+    query = select(staged_pledges.c.scope, func.count()).group_by(staged_pledges.c.scope)
+    return {ScopeId(scope): number for scope, number in tx.execute(query)}
+
+
+def plan(tx: Connection, batch: int, joining: Sequence[ScopeId]) -> tuple[int, int, int]:
+    """Mark what the batch takes: pledges of the joining scopes, revisions of what is in, all notices.
+
+    The numbers of pledges, revisions and notices. Marks of a batch that never was are wiped.
+    """
+    for table in STAGED:
+        tx.execute(update(table).where(table.c.batch.is_not(None)).values(batch=None))
+    tx.execute(update(staged_pledges).where(staged_pledges.c.scope.in_(joining)).values(batch=batch))
+    tx.execute(
+        update(staged_revisions)
+        .where(
+            or_(
+                exists().where(spent.c.nullifier == staged_revisions.c.nullifier),
+                exists().where(
+                    staged_pledges.c.nullifier == staged_revisions.c.nullifier,
+                    staged_pledges.c.batch == batch,
+                ),
+            )
+        )
+        .values(batch=batch)
+    )
+    tx.execute(update(staged_notices).values(batch=batch))
+    counts = [
+        int(tx.execute(select(func.count()).select_from(table).where(table.c.batch == batch)).scalar_one())
+        for table in STAGED
+    ]
+    return counts[0], counts[1], counts[2]
+
+
+def pledges(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
+    """(scope, leaf_hash, entry) in the order of the batch."""
+    table = staged_pledges
+    query = select(table.c.scope, table.c.leaf_hash, table.c.entry)
+    return _stream(tx, query.where(table.c.batch == batch).order_by(table.c.nullifier))
+
+
+def revisions(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
+    """(scope, leaf_hash, choice, entry, before: the choice that stood) in the order of the batch."""
+    table = staged_revisions
+    before = func.coalesce(spent.c.choice, staged_pledges.c.choice).label("before")
+    query = (
+        select(table.c.scope, table.c.leaf_hash, table.c.choice, table.c.entry, before)
+        .outerjoin(spent, spent.c.nullifier == table.c.nullifier)
+        .outerjoin(staged_pledges, staged_pledges.c.nullifier == table.c.nullifier)
+    )
+    return _stream(tx, query.where(table.c.batch == batch).order_by(table.c.nullifier, table.c.serial))
+
+
+def notices(tx: Connection, batch: int) -> list[Row[*tuple[Any, ...]]]:
+    """(scope, author, seq, type, leaf_hash, entry) in the order of the batch."""
+    table = staged_notices
+    query = select(table).where(table.c.batch == batch).order_by(table.c.leaf_hash)
+    return list(tx.execute(query))
+
+
+def spend(tx: Connection, batch: int) -> tuple[int, int]:
+    """Move the batch's pledges into the spent set, sorted, and apply its revisions; how many of each."""
+    moved = select(
+        staged_pledges.c.nullifier,
+        staged_pledges.c.scope,
+        staged_pledges.c.leaf_hash,
+        staged_pledges.c.revision_key,
+        staged_pledges.c.choice,
+        literal(0),
+        null(),
+    ).where(staged_pledges.c.batch == batch)
+    columns = [spent.c.nullifier, spent.c.scope, spent.c.leaf_hash, spent.c.revision_key]
+    columns += [spent.c.choice, spent.c.serial, spent.c.revision_hash]
+    number = tx.execute(
+        insert(spent).from_select(columns, moved.order_by(staged_pledges.c.nullifier))
+    ).rowcount
+    revised = (
+        update(spent)
+        .where(spent.c.nullifier == staged_revisions.c.nullifier, staged_revisions.c.batch == batch)
+        .values(
+            choice=staged_revisions.c.choice,
+            serial=staged_revisions.c.serial,
+            revision_hash=staged_revisions.c.leaf_hash,
+        )
+    )
+    return number, tx.execute(revised).rowcount
+
+
+def unstage(tx: Connection, batch: int) -> None:
+    """Forget what the batch has taken."""
+    for table in STAGED:
+        tx.execute(delete(table).where(table.c.batch == batch))
+
+
+def rewrite(tx: Connection) -> None:
+    """Write the pledges and revisions that remain again, sorted: their places told when they came."""
+    for table in (staged_pledges, staged_revisions):
+        rows = [dict(row._mapping) for row in tx.execute(select(table).order_by(table.c.nullifier))]
+        tx.execute(delete(table))
+        if rows:
+            tx.execute(insert(table), rows)
+
+
+def _stream(tx: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:
+    return iter(tx.execute(query.execution_options(yield_per=1000)))
