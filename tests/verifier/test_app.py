@@ -252,7 +252,7 @@ def today_open() -> Manifest:
         freezes="2119-01-01",
         closes="2120-01-01",
         action=None,
-        issuers=[manifests.issuer(1)],
+        issuers=[manifests.issuer(0, token_key=1)],
     )
 
 

@@ -146,7 +146,7 @@ class Redeemer:
     def revise(self, data: bytes) -> bytes:
         """The ledger's promise for a revision, checked; 137 bytes.
 
-        Protocol, Section 4. The revision key stands in the pledge, so the signature and the serial
+        Protocol, Section 3. The revision key stands in the pledge, so the signature and the serial
         are the ledger's to check.
 
         Raises:
