@@ -5,18 +5,20 @@ Each decision is one statement whose row count is checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
-    Select,
+    Insert,
     Table,
+    and_,
+    bindparam,
     exists,
     insert,
-    literal,
     or_,
     select,
     union_all,
@@ -57,9 +59,40 @@ class StoredNotice:
     leaf_hash: LeafHash
 
 
+def _insert_where(table: Table, names: Sequence[str], *conditions: ColumnElement[bool]) -> Insert:
+    """An insert of one row, by name, that does nothing if a condition fails or the row's key stands."""
+    row = select(*(_value(table, name) for name in names)).where(*conditions)
+    return sqlite.insert(table).from_select(names, row).on_conflict_do_nothing()
+
+
+def _value(table: Table, name: str) -> BindParameter[Any]:
+    return bindparam(name, type_=table.c[name].type)
+
+
+# Made once: building a statement costs more than running it.
+_STAGE_PLEDGE = _insert_where(
+    staged_pledges,
+    ("nullifier", "scope", "leaf_hash", "revision_key", "choice", "entry"),
+    exists().where(scopes.c.scope == _value(staged_pledges, "scope"), scopes.c.is_open),
+    ~exists().where(spent.c.nullifier == _value(staged_pledges, "nullifier")),
+)
+
+_NULLIFIER = _value(staged_revisions, "nullifier")
+_BEFORE = _value(staged_revisions, "serial") - 1
+_STAGE_REVISION = _insert_where(
+    staged_revisions,
+    ("nullifier", "scope", "leaf_hash", "choice", "serial", "entry"),
+    exists().where(scopes.c.scope == _value(staged_revisions, "scope"), scopes.c.is_open),
+    or_(
+        exists().where(spent.c.nullifier == _NULLIFIER, spent.c.serial == _BEFORE),
+        and_(_BEFORE == 0, exists().where(staged_pledges.c.nullifier == _NULLIFIER)),
+    ),
+)
+
+
 def stage_pledge(tx: Connection, pledge: Pledge, nullifier: Nullifier, leaf_hash: LeafHash) -> bool:
     """Stage a pledge of an open scope unless its nullifier stands: this decides that it counts once."""
-    columns: Mapping[str, Any] = {
+    row = {
         "nullifier": nullifier,
         "scope": pledge.scope_id,
         "leaf_hash": leaf_hash,
@@ -67,16 +100,12 @@ def stage_pledge(tx: Connection, pledge: Pledge, nullifier: Nullifier, leaf_hash
         "choice": pledge.choice,
         "entry": pledge.to_bytes(),
     }
-    may = select(*_literals(staged_pledges, columns)).where(
-        exists().where(scopes.c.scope == pledge.scope_id, scopes.c.is_open),
-        ~exists().where(spent.c.nullifier == nullifier),
-    )
-    return _stage(tx, staged_pledges, columns, may)
+    return tx.execute(_STAGE_PLEDGE, row).rowcount == 1
 
 
 def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> bool:
     """Stage a revision if it is the next of an accepted pledge of an open scope and none is staged."""
-    columns: Mapping[str, Any] = {
+    row = {
         "nullifier": revision.nullifier,
         "scope": revision.scope_id,
         "leaf_hash": leaf_hash,
@@ -84,21 +113,7 @@ def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> b
         "serial": revision.serial,
         "entry": revision.to_bytes(),
     }
-    before = revision.serial - 1
-    stands: ColumnElement[bool] = exists().where(
-        spent.c.nullifier == revision.nullifier, spent.c.serial == before
-    )
-    if before == 0:
-        stands = or_(stands, exists().where(staged_pledges.c.nullifier == revision.nullifier))
-    may = select(*_literals(staged_revisions, columns)).where(
-        exists().where(scopes.c.scope == revision.scope_id, scopes.c.is_open), stands
-    )
-    return _stage(tx, staged_revisions, columns, may)
-
-
-def _stage(tx: Connection, table: Table, columns: Mapping[str, Any], may: Select[*tuple[Any, ...]]) -> bool:
-    statement = sqlite.insert(table).from_select(list(columns), may).on_conflict_do_nothing()
-    return tx.execute(statement).rowcount == 1
+    return tx.execute(_STAGE_REVISION, row).rowcount == 1
 
 
 def stage_notice(
@@ -177,7 +192,3 @@ def manifest(tx: Connection, scope: ScopeId) -> Manifest | None:
 
 def _manifest_in(entry: bytes) -> Manifest:
     return manifest_of(Notice.from_bytes(entry).statement)
-
-
-def _literals(table: Table, columns: Mapping[str, Any]) -> list[Any]:
-    return [literal(value, table.c[name].type) for name, value in columns.items()]
