@@ -83,6 +83,6 @@ def _suffixes() -> PublicSuffixList:
 
 @functools.cache
 def _providers() -> dict[str, Any]:
-    data = json.loads(files(__package__).joinpath("providers.json").read_text("utf-8"))
+    data = json.loads(files("headcount_issuer").joinpath("providers.json").read_text("utf-8"))
     by_domain = {domain: provider for provider in data["providers"] for domain in provider["domains"]}
     return {"by_domain": by_domain, "large": frozenset(by_domain) | frozenset(data["large"])}

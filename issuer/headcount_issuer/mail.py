@@ -85,7 +85,7 @@ class Mailer:
                 continue
             try:
                 self._hand_in(waiting.message)
-            except (smtplib.SMTPException, OSError, UnicodeError, ValueError) as exc:
+            except Exception as exc:  # noqa: BLE001 a thread that ends would end all mail
                 self._failed(waiting, exc)
 
     def _next(self) -> _Waiting | None:

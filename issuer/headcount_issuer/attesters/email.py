@@ -151,7 +151,7 @@ def _words(manifest: Manifest, language: str | None) -> Mapping[str, str]:
 @functools.cache
 def _catalogue() -> dict[str, dict[str, str]]:
     texts: dict[str, dict[str, str]] = json.loads(
-        files(__package__).joinpath("email.json").read_text("utf-8")
+        files("headcount_issuer.attesters").joinpath("email.json").read_text("utf-8")
     )
     return {
         language: {"language": language, "subject": text["subject"], "body": "\n".join(text["body"]) + "\n"}
