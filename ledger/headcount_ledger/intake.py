@@ -107,6 +107,8 @@ class Intake:
                 if stored.revision_hash != hash:
                     if stored.serial >= revision.serial:
                         raise RevisionConflictError("another revision was first", stored.serial)
+                    if stored.revision_waits:
+                        raise RevisionConflictError("the revision before waits for a batch", stored.serial)
                     raise ScopeClosedError("the scope is closed")
         return sign_promise(
             self._key, hash, KIND_REVISION, revision.nullifier, revision.serial, manifest.deadline_day

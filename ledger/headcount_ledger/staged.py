@@ -49,6 +49,7 @@ class StoredPledge:
     revision_key: bytes
     serial: int  # of the last accepted revision, 0 without any
     revision_hash: LeafHash | None  # leaf hash of that revision
+    revision_waits: bool  # for a batch; until then no other is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,14 @@ def find_pledge(tx: Connection, nullifier: Nullifier) -> StoredPledge | None:
         serial, revision_hash = 0, None
     if revised is not None:
         serial, revision_hash = revised.serial, revised.leaf_hash
-    return StoredPledge(ScopeId(row.scope), LeafHash(row.leaf_hash), row.revision_key, serial, revision_hash)
+    return StoredPledge(
+        ScopeId(row.scope),
+        LeafHash(row.leaf_hash),
+        row.revision_key,
+        serial,
+        revision_hash,
+        revised is not None,
+    )
 
 
 def find_notice(tx: Connection, scope: ScopeId, author: str, seq: int) -> LeafHash | None:
