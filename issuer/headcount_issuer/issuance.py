@@ -180,9 +180,10 @@ class Issuance:
         if scope.manifest.eligible == "parent-token-holders":
             self._check_parent(scope.manifest, proof)
         key = self._keys.tag_key(scope.manifest.scope_id)
-        session.tags = tuple(make_tag(key, value) for value in proof.inputs)
         if proof.share is not None:
             session.quota = Quota(functools.partial(_place, key, proof.share), proof.share.limit)
+        # Last: from here on another thread may sign, and it must find the quota.
+        session.tags = tuple(make_tag(key, value) for value in proof.inputs)
 
     def _check_parent(self, manifest: Manifest, proof: Proof) -> None:
         parent = None if manifest.parent is None else self._store.scope(manifest.parent)
