@@ -17,7 +17,6 @@ from headcount_spec.errors import (
 )
 
 _CAP_BYTES = 16_384  # a promise has 137 bytes, a problem document a few hundred
-_SECOND_TRY = 2
 
 
 class LedgerClient:
@@ -48,17 +47,15 @@ class LedgerClient:
             ProtocolError: what the ledger's problem document says.
             UnavailableError: no answer, or none that could be understood.
         """
-        for attempt in range(_SECOND_TRY):
+        try:
             try:
                 return self._post(data)
-            except httpx.RemoteProtocolError as exc:
+            except httpx.RemoteProtocolError:
                 # A kept connection that the other side has closed. The same entry twice is one
                 # entry, so trying again is safe.
-                if attempt + 1 == _SECOND_TRY:
-                    raise UnavailableError("the ledger ends the connection") from exc
-            except httpx.HTTPError as exc:
-                raise UnavailableError("the ledger cannot be reached") from exc
-        raise AssertionError("unreachable")
+                return self._post(data)
+        except httpx.HTTPError as exc:
+            raise UnavailableError("the ledger cannot be reached") from exc
 
     def close(self) -> None:
         """Close the connections."""
