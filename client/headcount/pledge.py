@@ -10,6 +10,7 @@ from headcount.fetch import open_fetch
 from headcount.ledger_view import open_ledger
 from headcount.pledge_file import PledgeFile, PledgeStore
 from headcount.transport import Transport, check, join, origin_of
+from headcount_spec import promise as promises
 from headcount_spec.checkpoint import parse_checkpoint
 from headcount_spec.entry import MEDIA_TYPE
 from headcount_spec.errors import NotEligibleError, SignatureError
@@ -18,8 +19,6 @@ from headcount_spec.pledge import Pledge
 from headcount_spec.promise import KIND_PLEDGE, KIND_REVISION, Promise, verify_promise
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest
-
-PROMISE_TYPE = "application/vnd.headcount.promise"
 
 
 def submit(
@@ -88,8 +87,10 @@ def send(entry: Pledge | Revision, verifier: str, manifest: Manifest, transport:
     """
     url = join(verifier, "pledges" if isinstance(entry, Pledge) else "revisions")
     data = entry.to_bytes()
-    answer = transport("POST", url, body=data, headers={"Content-Type": MEDIA_TYPE, "Accept": PROMISE_TYPE})
-    promise = Promise.from_bytes(check(answer, origin_of(verifier), media_type=PROMISE_TYPE))
+    answer = transport(
+        "POST", url, body=data, headers={"Content-Type": MEDIA_TYPE, "Accept": promises.MEDIA_TYPE}
+    )
+    promise = Promise.from_bytes(check(answer, origin_of(verifier), media_type=promises.MEDIA_TYPE))
     verify_promise(promise, manifest.ledger.key)
     kind, serial = (KIND_PLEDGE, 0) if isinstance(entry, Pledge) else (KIND_REVISION, entry.serial)
     # A pledge stands once under its nullifier, and another valid authenticator may have come first

@@ -91,13 +91,19 @@ class HttpTransport:
     ) -> Answer:
         """Send it."""
         who = origin_of(url)
-        with (
-            _converted(who),
-            self._client.stream(method, url, content=body or None, headers=dict(headers or {})) as response,
-        ):
-            data = _capped(response, max_bytes, who)
-            found = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status_code, data, found)
+        request = self._client.build_request(method, url, content=body or None, headers=dict(headers or {}))
+        with _converted(who):
+            try:
+                response = self._client.send(request, stream=True)
+            except httpx.RemoteProtocolError:
+                # A kept connection that the other side closed meanwhile; every request may be repeated.
+                response = self._client.send(request, stream=True)
+            try:
+                data = _capped(response, max_bytes, who)
+            finally:
+                response.close()
+        found = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, data, found)
 
     def close(self) -> None:
         """Close the connections."""

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from flask import Flask
 
 import keys
 import manifests
@@ -36,8 +37,10 @@ from headcount_ledger import ledger as ledgers
 from headcount_ledger.app import create_app as ledger_app
 from headcount_ledger.config import LedgerConfig
 from headcount_spec import jcs
-from headcount_spec.scope import Manifest
+from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.spki import token_key_id
+from headcount_verifier import LedgerClient, Redeemer, VerifierConfig
+from headcount_verifier import create_app as verifier_app
 
 DAY_S = 86400
 LEDGER = "http://localhost:8000/ledger"
@@ -73,19 +76,20 @@ class Outbox:
 
 
 class Router(httpx.BaseTransport):
-    """The network: one WSGI application a port. What a verifier would relay goes to the ledger."""
+    """The network: an application behind each address, the longest prefix first."""
 
-    def __init__(self, ports: Mapping[int, httpx.BaseTransport]) -> None:
-        self.ports = ports
+    def __init__(self) -> None:
+        self.applications: dict[str, httpx.BaseTransport] = {}
+
+    def serve(self, prefix: str, application: Flask) -> None:
+        self.applications[prefix] = httpx.WSGITransport(application)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        assert request.url.host == "localhost"
-        port = request.url.port
-        assert port is not None
-        if port == 8000 and request.url.path in ("/pledges", "/revisions"):
-            url = request.url.copy_with(path="/ledger/entries")
-            request = httpx.Request(request.method, url, headers=request.headers, content=request.read())
-        return self.ports[port].handle_request(request)
+        url = str(request.url)
+        for prefix in sorted(self.applications, key=len, reverse=True):
+            if url.startswith(prefix):
+                return self.applications[prefix].handle_request(request)
+        raise httpx.ConnectError(f"nobody is at {url}")
 
 
 class Recorder:
@@ -129,6 +133,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     outbox: Outbox = field(default_factory=Outbox)
     issuers: list[Issuer] = field(default_factory=list)
+    scopes: dict[ScopeId, Manifest] = field(default_factory=dict)  # that the verifier accepts
 
     def start(self, n_issuers: int) -> None:
         self.ledger_config = LedgerConfig(self.folder / "ledger")
@@ -136,11 +141,14 @@ class World:
         ledgers.create(self.ledger_config, manifests.ORIGIN, manifests.LEDGER_SEED)
         self.ledger = ledgers.Ledger.open(self.ledger_config)
         self.policy = self.ledger.policy().to_bytes()
-        ports = {8000: httpx.WSGITransport(ledger_app(self.ledger, self.clock))}
+        self.router = Router()
+        self.router.serve(LEDGER, ledger_app(self.ledger, self.clock))
         for i in range(n_issuers):
             self.issuers.append(self._issuer(i))
-            ports[8001 + i] = httpx.WSGITransport(issuer_app(self.issuers[i]))
-        self.router = Router(ports)
+            self.router.serve(f"http://localhost:{8001 + i}", issuer_app(self.issuers[i]))
+        self.to_ledger = LedgerClient(LEDGER, transport=self.router)
+        redeemer = Redeemer(self.scopes, self.to_ledger, lambda: self.clock.day)
+        self.router.serve(VERIFIER, verifier_app(VerifierConfig(LEDGER), redeemer))
         self.http = HttpTransport(self.router)
 
     def _issuer(self, i: int) -> Issuer:
@@ -168,6 +176,7 @@ class World:
 
     def close(self) -> None:
         self.http.close()
+        self.to_ledger.close()
         for issuer in self.issuers:
             issuer.close()
         self.ledger.close()
@@ -197,6 +206,7 @@ class World:
         published = scope.publish(
             folder, manifests.ORGANISER_SEEDS[:1], LEDGER, transport=self.http, day=self.clock.day
         )
+        self.scopes[published.manifest.scope_id] = published.manifest
         self.seal()
         if opened:
             for issuer in self.issuers:
