@@ -74,8 +74,6 @@ def run_sequencer() -> None:
         raise ConfigurationError("the node has no table [ledger]")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _signal, _frame: stop.set())
-    # A terminal's Ctrl-C reaches every process of the group; the supervisor tells us when to end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Ledger.open(config.ledger) as ledger, Ticker(ledger):
         stop.wait()
 

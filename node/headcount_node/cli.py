@@ -76,7 +76,7 @@ def demo(once: bool, signers: int, folder: Path | None, port: int) -> None:
 
 
 def _serve_on(console: Console, story: Demo, processes: Processes) -> None:
-    """Keep the servers up and show what to do with them; mail that arrives is shown, since this is its inbox."""
+    """Keep the servers up; show what to do with them, and the mail that arrives here."""
     scope = story.manifest.scope_id.hex()
     console.print(f"open     {story.verifier_url}/")
     _next(console, "recount", "audit", story.ledger_url, "--policy", story.policy)

@@ -33,7 +33,7 @@ class Mailbox:
         """Keep one message for each of its recipients."""
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         part = message.get_body(("plain",))
-        body = part.get_content() if part else ""
+        body = part.get_content().replace("\r\n", "\n") if part else ""
         with self._arrived:
             for recipient in envelope.rcpt_tos:
                 self._mails.setdefault(recipient, []).append(body)

@@ -51,6 +51,7 @@ class Processes:
                 env=environment,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,  # a terminal's Ctrl-C reaches us alone, and we stop them in order
             )
             for name in parts(config)
         ]
@@ -62,7 +63,12 @@ class Processes:
         return any(child.poll() is not None for child in self._children)
 
     def stop(self) -> int:
-        """Ask all to finish their requests and end; the worst exit status."""
+        """Ask all to finish their requests and end; the worst exit status.
+
+        Takes ten seconds at most. A second Ctrl-C does not cut it short, which would leave orphans.
+        """
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_IGN)
         for child in self._children:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
