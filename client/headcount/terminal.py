@@ -50,13 +50,20 @@ def progress(label: str) -> Iterator[Progress | None]:
         yield None
         return
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=None)
+    bar = Bar(*columns, console=console, transient=True)
+    task = bar.add_task(label, total=None)
 
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+    def show(done: int, total: int) -> None:
+        # It stands on the terminal only while something is read: a question may follow.
+        bar.start()
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 def asker(address: str | None) -> Ask:
