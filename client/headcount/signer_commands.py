@@ -79,7 +79,8 @@ def prove(
         )
     names = _and([issuer.name for issuer in content.manifest.issuers])
     say(f"proved: {out.name} holds your finished pledge, and nobody else has it")
-    say(f"  {names} knows that you took part in this, and not what you pledge.")
+    knows = "knows" if len(content.manifest.issuers) == 1 else "know"
+    say(f"  {names} {knows} that you took part in this, and not what you pledge.")
     say("  Wait a while before you send it: whoever sees both moments could connect them.")
     say(f"  Next: headcount pledge {out}")
 

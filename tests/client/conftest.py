@@ -133,6 +133,8 @@ class World:
     clock: Clock = field(default_factory=Clock)
     outbox: Outbox = field(default_factory=Outbox)
     issuers: list[Issuer] = field(default_factory=list)
+    people: int = 0
+    open_scope: Manifest | None = None
     scopes: dict[ScopeId, Manifest] = field(default_factory=dict)  # that the verifier accepts
 
     def start(self, n_issuers: int) -> None:
@@ -214,7 +216,19 @@ class World:
             self.seal()
         return published.manifest
 
-    def answers(self, address: str = "ada@example.org") -> Callable[[Question], str]:
+    def shared(self) -> Manifest:
+        """One open scope for the tests that leave it as it was."""
+        if self.open_scope is None:
+            self.open_scope = self.publish("shared")
+        return self.open_scope
+
+    def answers(self, address: str | None = None) -> Callable[[Question], str]:
+        """The answers of a person, another one each time unless the address is given."""
+        self.people += 1
+        address = address or f"person.{self.people}@example{self.people % 9}.org"
+        while not self.outbox.mails.empty():
+            self.outbox.mails.get()
+
         def ask(question: Question) -> str:
             return address if question.kind == "address" else self.outbox.code()
 
@@ -241,6 +255,15 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     made.start(1)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(tmp_path_factory.mktemp("shared"))
+    made.start(1)
+    made.shared()
     yield made
     made.close()
 

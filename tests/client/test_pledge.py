@@ -60,12 +60,12 @@ def promise(
     ids=["other-key", "other-pledge", "other-kind", "later-day"],
 )
 def test_a_lying_promise_is_refused_and_not_kept(
-    world: Any, tmp_path: Path, recorder: Any, forge: Forge
+    shared_world: Any, tmp_path: Path, recorder: Any, forge: Forge
 ) -> None:
-    manifest = world.publish()
+    manifest = shared_world.shared()
     path = tmp_path / "me.pledge"
-    entry = world.prove(manifest, path).pledge()
-    transport = recorder(world.http)
+    entry = shared_world.prove(manifest, path).pledge()
+    transport = recorder(shared_world.http)
     forged = forge(entry, manifest.deadline_day).to_bytes()
     transport.bend = lambda url, answer: (
         Answer(200, forged, answer.headers) if url.endswith("/pledges") else answer
@@ -73,7 +73,7 @@ def test_a_lying_promise_is_refused_and_not_kept(
     with pytest.raises(SignatureError):
         pledge.submit(path, transport=transport)
     assert PledgeStore(path).load().promise is None
-    assert pledge.submit(path, transport=world.http).promise is not None
+    assert pledge.submit(path, transport=shared_world.http).promise is not None
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_a_lying_promise_is_refused_and_not_kept(
     ],
 )
 def test_garbage_for_a_promise_is_refused(
-    world: Any, tmp_path: Path, recorder: Any, answer: Answer, error: type[ProtocolError]
+    shared_world: Any, tmp_path: Path, recorder: Any, answer: Answer, error: type[ProtocolError]
 ) -> None:
-    manifest = world.publish()
+    manifest = shared_world.shared()
     path = tmp_path / "me.pledge"
-    world.prove(manifest, path)
-    transport = recorder(world.http)
+    shared_world.prove(manifest, path)
+    transport = recorder(shared_world.http)
     transport.bend = lambda url, given: answer if url.endswith("/pledges") else given
     with pytest.raises(error):
         pledge.submit(path, transport=transport)
@@ -115,31 +115,31 @@ def test_another_valid_authenticator_under_the_same_nullifier_is_no_loss(world: 
     assert found.state == "included"
 
 
-def test_a_pledge_goes_only_to_sites_that_the_terms_list(world: Any, tmp_path: Path) -> None:
-    manifest = world.publish()
+def test_a_pledge_goes_only_to_sites_that_the_terms_list(shared_world: Any, tmp_path: Path) -> None:
+    manifest = shared_world.shared()
     path = tmp_path / "me.pledge"
-    world.prove(manifest, path)
+    shared_world.prove(manifest, path)
     with pytest.raises(NotEligibleError):
-        pledge.submit(path, transport=world.http, verifier="http://phish.example")
+        pledge.submit(path, transport=shared_world.http, verifier="http://phish.example")
     with pytest.raises(MalformedError):
-        pledge.submit(path, transport=world.http, verifier="javascript:alert(1)")
-    sent = pledge.submit(path, transport=world.http, verifier="http://localhost:8000/")
+        pledge.submit(path, transport=shared_world.http, verifier="javascript:alert(1)")
+    sent = pledge.submit(path, transport=shared_world.http, verifier="http://localhost:8000/")
     assert sent.verifier == "http://localhost:8000"
 
 
-def test_an_unproved_pledge_is_not_sent(world: Any, tmp_path: Path, recorder: Any) -> None:
-    manifest = world.publish()
+def test_an_unproved_pledge_is_not_sent(shared_world: Any, tmp_path: Path, recorder: Any) -> None:
+    manifest = shared_world.shared()
     path = tmp_path / "me.pledge"
-    transport = recorder(world.http)
+    transport = recorder(shared_world.http)
     transport.bend = lambda url, answer: Answer(503, b"") if url.endswith("/token-request") else answer
     with pytest.raises(UnavailableError):
-        world.prove(manifest, path, transport=transport)
+        shared_world.prove(manifest, path, transport=transport)
     with pytest.raises(ConfigurationError, match="not finished"):
-        pledge.submit(path, transport=world.http)
+        pledge.submit(path, transport=shared_world.http)
     with pytest.raises(ConfigurationError, match="not sent"):
-        receipt.fetch(path, transport=world.http)
+        receipt.fetch(path, transport=shared_world.http)
     with pytest.raises(ConfigurationError, match="not sent"):
-        revise.withdraw(path, transport=world.http, day=world.clock.day)
+        revise.withdraw(path, transport=shared_world.http, day=shared_world.clock.day)
 
 
 def test_a_ledger_that_went_back_gets_no_pledge(world: Any, tmp_path: Path, recorder: Any) -> None:
