@@ -5,11 +5,13 @@ nullifiers and hashes themselves (WITHOUT ROWID in SQLite; PostgreSQL ignores th
 
 KNOWN: until its batch is sealed, the place of a staged row inside its page, and the write-ahead log,
 tell when it came. Sealing deletes it with its bytes, writes what remains again in sorted order and
-empties the log.
+empties the log and its index. What stays of large batches is which page numbers they had been given:
+they depend a little on which page of the staged table was full first, and so do those of pages used later.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -154,13 +156,31 @@ def open_engine(path: Path) -> Engine:
 
 
 def truncate_log(engine: Engine) -> bool:
-    """Empty SQLite's write-ahead log, which holds deleted rows; False while a reader is in the way."""
+    """Empty SQLite's write-ahead log, which holds deleted rows; False while a reader is in the way.
+
+    The log's index (the file -shm) still lists which page each frame was of, in the order of the commits,
+    until the log begins anew. So it begins anew here, with a frame of the first page, and is emptied again.
+    """
     raw = engine.raw_connection()
     try:
         cursor = raw.cursor()
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        row = cursor.fetchone()  # (busy, frames in the log, frames copied)
-        cursor.close()
-        return row is not None and row[0] == 0
+        try:
+            emptied = _checkpoint(cursor)
+            if emptied:
+                cursor.execute("PRAGMA user_version=0")  # we use it for nothing; writes the first page
+                emptied = _checkpoint(cursor)
+            return emptied
+        finally:
+            cursor.close()
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
+            return False
+        raise
     finally:
         raw.close()
+
+
+def _checkpoint(cursor: Any) -> bool:
+    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    busy, _frames, _copied = cursor.fetchone()
+    return bool(busy == 0)
