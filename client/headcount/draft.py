@@ -105,16 +105,17 @@ def read(folder: Path) -> Draft:
         ConfigurationError: a file is missing or unreadable, or is not JSON or UTF-8.
     """
     manifest = read_manifest(folder / MANIFEST)
-    texts: dict[str, str] = {}
+    found = {path.stem: _read_text(path) for path in sorted((folder / TEXTS).glob("*.txt"))}
+    texts = {tag: text for tag, text in found.items() if text}
+    manifest["texts"] = {tag: hashlib.sha256(text.encode()).hexdigest() for tag, text in texts.items()}
+    return Draft(manifest, texts)
+
+
+def _read_text(path: Path) -> str:
     try:
-        for path in sorted((folder / TEXTS).glob("*.txt")):
-            text = private_file.read(path).decode("utf-8")
-            if text:
-                texts[path.stem] = text
+        return private_file.read(path).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise ConfigurationError(f"{path.name} is not UTF-8") from exc
-    hashes = {tag: hashlib.sha256(text.encode()).hexdigest() for tag, text in texts.items()}
-    return Draft(manifest | {"texts": hashes}, texts)
 
 
 def read_manifest(path: Path) -> dict[str, JSON]:

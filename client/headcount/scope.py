@@ -43,7 +43,8 @@ def notices(manifest: Manifest, texts: Iterable[tuple[str, str]], seeds: Sequenc
         MalformedError: a text is not the one of which the manifest has the hash, or is too long.
     """
     bodies: list[tuple[str, dict[str, JSON]]] = [("manifest", {"manifest": manifest.json})]
-    bodies += [("text", {"language": language, "text": text}) for language, text in texts]
+    for language, text in texts:
+        bodies.append(("text", {"language": language, "text": text}))
     signed: list[Notice] = []
     previous: tuple[int, bytes] | None = None
     for seq, (type, body) in enumerate(bodies):
