@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from headcount_spec.errors import (
+    ConfigurationError,
     MalformedError,
     ProtocolError,
     RefusedError,
@@ -65,18 +66,26 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """A ``Transport`` over httpx: no redirects, no cookies, no environment on loopback."""
+    """A ``Transport`` over httpx: no redirects, no cookies, no proxy on loopback.
+
+    Raises:
+        ConfigurationError: the environment names a proxy that cannot be used.
+    """
 
     def __init__(self, inner: httpx.BaseTransport | None = None, timeout_s: float = _TIMEOUT_S) -> None:
         # A proxy of the environment (Tor, a company's) must not see what stays on this machine.
         local = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
-        self._client = httpx.Client(
-            transport=inner,
-            mounts=local if inner is None else None,
-            timeout=timeout_s,
-            follow_redirects=False,
-            headers={"User-Agent": "headcount", "Accept-Encoding": "identity"},
-        )
+        try:
+            self._client = httpx.Client(
+                transport=inner,
+                mounts=local if inner is None else None,
+                timeout=timeout_s,
+                follow_redirects=False,
+                headers={"User-Agent": "headcount", "Accept-Encoding": "identity"},
+            )
+        except (ImportError, ValueError) as exc:
+            # Whoever set a proxy, perhaps Tor, must not be connected without it.
+            raise ConfigurationError("the proxy that the environment names cannot be used") from exc
         # Cookies ignore ports: an issuer on one port would receive the verifier's of another.
         self._client.cookies.jar.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
 

@@ -214,6 +214,13 @@ def test_an_answer_of_another_kind_is_no_answer() -> None:
     assert check(answer, "b", media_type="text/html") == b"x"
 
 
+@pytest.mark.parametrize("proxy", ["socks5h://127.0.0.1:9050", "nonsense://x"])
+def test_a_proxy_that_cannot_be_used_is_not_gone_around(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match="proxy"):
+        HttpTransport()
+
+
 # Fetch.
 
 
