@@ -159,6 +159,17 @@ def test_every_context_of_a_hash_or_signature_is_in_the_table():
     assert named <= known
 
 
+def test_every_test_that_the_threat_model_cites_exists():
+    text = (ROOT / "spec" / "threat-model.md").read_text("utf-8")
+    cited = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(cited) > 20
+    for path, name in cited:
+        assert (ROOT / path).is_file(), path
+        assert not name or f"def {name}(" in (ROOT / path).read_text("utf-8"), f"{path}::{name}"
+    for path in re.findall(r"`(docs/[\w/.-]+)`", text):
+        assert (ROOT / path).is_file(), path
+
+
 # The HTTP interface
 
 
