@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from headcount_spec import errors
-from headcount_spec.problem import BY_CODE, from_problem, problem
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headcount_spec import errors
+from headcount_spec.problem import BY_CODE, from_problem, problem
 
 EXTRA = {
     errors.RevisionConflictError: {"serial": 7},
