@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 import vectors
 from headcount_spec import errors
 from headcount_spec.errors import ProtocolError

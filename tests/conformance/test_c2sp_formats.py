@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from headcount_spec import merkle
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.cosignature import cosign, verify_cosignature

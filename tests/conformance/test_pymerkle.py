@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import parts
 import pytest
+
+import parts
 from headcount_spec import merkle
 
 try:

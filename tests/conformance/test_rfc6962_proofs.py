@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from headcount_spec import merkle
 from headcount_spec.errors import ProofError
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from headcount_spec import merkle
 
 LEAVES = [merkle.leaf_hash(b"pledge-%d" % i) for i in range(5)]

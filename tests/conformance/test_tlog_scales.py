@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import parts
 import pytest
+
+import parts
 from headcount_spec import merkle
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.cosignature import cosign

@@ -3,13 +3,14 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.errors import MalformedError, SignatureError, UnknownKeyError
 from headcount_spec.merkle import EMPTY_ROOT, MAX_SIZE, RootHash
 from headcount_spec.note import SigningKey, sign_note
 from headcount_spec.text import encode_base64
-from hypothesis import given
-from hypothesis import strategies as st
 
 KEY = SigningKey("ledger.example", bytes(32))
 CHECKPOINT = Checkpoint("ledger.example", 5, RootHash(b"\7" * 32))

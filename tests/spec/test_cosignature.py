@@ -4,14 +4,15 @@ import dataclasses
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headcount_spec import wire
 from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.cosignature import MAX_TIME, cosign, cosigned_message, verify_cosignature
 from headcount_spec.errors import SignatureError
 from headcount_spec.merkle import RootHash
 from headcount_spec.note import MLDSA44, NoteSignature, SigningKey, VerificationKey
-from hypothesis import given
-from hypothesis import strategies as st
 
 WITNESS = SigningKey("witness.example/w1", b"\1" * 32)
 CHECKPOINT = Checkpoint("pledge.example/demo", 5, RootHash(b"\7" * 32))

@@ -3,12 +3,13 @@ from __future__ import annotations
 import doctest
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 import reference_merkle as reference
 from headcount_spec import merkle
 from headcount_spec.errors import MalformedError, ProofError
 from headcount_spec.merkle import CompactRange, RootHash
-from hypothesis import given
-from hypothesis import strategies as st
 
 ENTRIES = [b"pledge-%d" % i for i in range(70)]
 LEAVES = [merkle.leaf_hash(e) for e in ENTRIES]

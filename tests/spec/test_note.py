@@ -4,6 +4,9 @@ import base64
 import contextlib
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from headcount_spec.errors import MalformedError, SignatureError, UnknownKeyError
 from headcount_spec.note import (
     COSIGNATURE_V1,
@@ -18,8 +21,6 @@ from headcount_spec.note import (
     sign_note,
     verify_note,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 KEY = SigningKey("pledge.example/demo", bytes(32))
 OTHER = SigningKey("other.example", b"\1" * 32)

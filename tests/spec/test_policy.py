@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.cosignature import cosign
 from headcount_spec.errors import MalformedError, SignatureError, UnknownKeyError
 from headcount_spec.merkle import RootHash
 from headcount_spec.note import MLDSA44, NoteSignature, SigningKey, VerificationKey
 from headcount_spec.policy import Group, Log, Policy, Witness
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 LOG = SigningKey("ledger.example", b"\0" * 32)
 NEW_LOG = SigningKey("ledger.example", b"\1" * 32)

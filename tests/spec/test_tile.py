@@ -4,12 +4,13 @@ import contextlib
 import doctest
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 import reference_merkle as reference
 from headcount_spec import merkle, tile
 from headcount_spec.errors import MalformedError, NotFoundError
 from headcount_spec.tile import Bundle, Tile, TileBuilder, TileReader
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 # 65,793 = 65,536 + 256 + 1: a partial tile on three levels.
 BOUNDARIES = [1, 2, 255, 256, 257, 511, 512, 513, 1000, 65535, 65536, 65537, 65793]

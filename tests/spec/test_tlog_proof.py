@@ -4,6 +4,9 @@ import contextlib
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headcount_spec import merkle
 from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.cosignature import cosign
@@ -11,8 +14,6 @@ from headcount_spec.errors import MalformedError, ProofError, SignatureError, Un
 from headcount_spec.note import SigningKey
 from headcount_spec.policy import Policy
 from headcount_spec.tlog_proof import MAX_PROOF_BYTES, TlogProof, VerifiedInclusion, verify_tlog_proof
-from hypothesis import given
-from hypothesis import strategies as st
 
 LOG = SigningKey("pledge.example/demo", bytes(32))
 WITNESS = SigningKey("witness.example/w1", b"\1" * 32)
