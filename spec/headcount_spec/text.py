@@ -13,12 +13,13 @@ import unicodedata
 from collections.abc import Callable
 
 from headcount_spec.errors import MalformedError
+from headcount_spec.unicode14 import is_character
 
 _DECIMAL = re.compile(r"\A(?:0|[1-9][0-9]{0,19})\Z", re.ASCII)
 _HEX = re.compile(r"\A(?:[0-9a-f]{2})*\Z", re.ASCII)
 _DAY = re.compile(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", re.ASCII)
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
-UNICODE_VERSION = (14, 0, 0)  # the oldest table an implementation has (Python 3.11)
+_LAST_DAY = datetime.date.max.toordinal() - _EPOCH
 
 
 def encode_base64(data: bytes) -> str:
@@ -108,7 +109,9 @@ def parse_day(text: str) -> int:
 
 
 def format_day(day: int) -> str:
-    """The date of a day number, YYYY-MM-DD."""
+    """The date of a day number, YYYY-MM-DD; beyond the year 9999, which 32 bits can say, "day N"."""
+    if day > _LAST_DAY:
+        return f"day {day}"
     return datetime.date.fromordinal(day + _EPOCH).isoformat()
 
 
@@ -122,6 +125,7 @@ def is_plain(text: str) -> bool:
 
     Newline is allowed; other controls, surrogates, private use and unassigned characters are not.
     """
-    if not unicodedata.is_normalized("NFC", text):
+    if not all(c == "\n" or is_character(c) for c in text):
         return False
-    return all(c == "\n" or unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn") for c in text)
+    # Of characters that were assigned then, every later version of Unicode has the same NFC.
+    return unicodedata.is_normalized("NFC", text)

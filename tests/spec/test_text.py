@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import datetime
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headcount_spec import text
+from headcount_spec import text, unicode14
 from headcount_spec.errors import MalformedError
 
 
@@ -139,6 +141,12 @@ def test_other_days_are_refused(value: str) -> None:
         text.parse_day(value)
 
 
+def test_a_day_beyond_the_year_9999_is_a_number() -> None:
+    assert text.format_day(text.parse_day("9999-12-31")) == "9999-12-31"
+    assert text.format_day(text.parse_day("9999-12-31") + 1) == "day 2932897"
+    assert text.format_day(2**32 - 1) == "day 4294967295"
+
+
 def test_day_zero() -> None:
     assert text.parse_day("1970-01-01") == 0
 
@@ -155,3 +163,17 @@ def test_plain_text(value: str) -> None:
 )
 def test_text_that_is_not_plain(value: str) -> None:
     assert not text.is_plain(value)
+
+
+@pytest.mark.parametrize("value", ["\U0001fae8", "\u1c89", "\U00011f00"], ids=ascii)
+def test_what_was_assigned_after_unicode_14_is_not_plain(value: str) -> None:
+    assert not text.is_plain(value)
+
+
+def test_the_table_is_that_of_unicode_14() -> None:
+    # A newer Python knows more characters and forgets none.
+    same = unicodedata.unidata_version == "14.0.0"
+    for code in range(sys.maxunicode + 1):
+        known = unicodedata.category(chr(code)) not in ("Cc", "Cs", "Co", "Cn")
+        plain = unicode14.is_character(chr(code))
+        assert plain == known if same else plain <= known, hex(code)

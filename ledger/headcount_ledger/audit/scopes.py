@@ -197,8 +197,8 @@ class ScopeRecount:
         if said_day != day or not manifest.closes < day <= manifest.deadline_day:
             faults.add(
                 "wrong-closing",
-                f"the notice says {_date(said_day)}, the seal {_date(day)}, the terms after "
-                f"{_date(manifest.closes)} and by {_date(manifest.deadline_day)}",
+                f"the notice says {format_day(said_day)}, the seal {format_day(day)}, the terms after "
+                f"{format_day(manifest.closes)} and by {format_day(manifest.deadline_day)}",
                 **place,
             )
 
@@ -215,7 +215,8 @@ class ScopeRecount:
             self._overdue.add("closing")
             faults.add(
                 "wrong-closing",
-                f"{manifest.title_text!r} is not closed although {_date(manifest.deadline_day)} has passed",
+                f"{manifest.title_text!r} is not closed although {format_day(manifest.deadline_day)} "
+                "has passed",
                 batch=batch,
             )
         for name in self.issuer_names():
@@ -226,13 +227,8 @@ class ScopeRecount:
                 self._overdue.add(name)
                 faults.add(
                     "missing-issuance",
-                    f"{name} has published no number since the pledges of {_date(since)}",
+                    f"{name} has published no number since the pledges of {format_day(since)}",
                     batch=batch,
                 )
         if self.reached is None and self.live >= manifest.threshold and day <= manifest.deadline_day:
             self.reached = Reached(batch, day)
-
-
-def _date(day: int) -> str:
-    # A seal may say any 32-bit day; dates end at 9999-12-31.
-    return format_day(day) if day < 2_932_897 else f"day {day}"
