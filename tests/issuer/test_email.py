@@ -341,6 +341,23 @@ def test_one_mailbox_gets_a_few_mails_and_no_flood(world):
     assert world.outbox.mails.qsize() == world.config.mails_per_address + 2
 
 
+def test_a_code_that_was_not_sent_cannot_be_guessed(world, problem_of):
+    scope = world.open()
+    attester = world.issuer._attesters["email"]
+    attester._draw_code = lambda: "12345678"
+    bearers = [
+        world.begin(scope, "ada@example.org").get_json()["session"]
+        for _ in range(world.config.mails_per_address + 1)
+    ]
+    assert world.outbox.mails.qsize() == world.config.mails_per_address
+    unsent, sent = bearers[-1], bearers[-2]
+    refused = world.post("/sessions/evidence", {"code": "12345678"}, unsent)
+    wrongly = world.post("/sessions/evidence", {"code": "87654321"}, sent)
+    assert problem_of(refused) == (403, "code-refused")
+    assert refused.get_data() == wrongly.get_data()
+    assert world.post("/sessions/evidence", {"code": "12345678"}, sent).status_code == 200
+
+
 def test_codes_are_eight_digits_and_differ(world):
     scope = world.open()
     codes = set()

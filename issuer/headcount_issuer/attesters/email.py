@@ -89,9 +89,12 @@ class EmailAttester:
         self._outbox.check_room()
         code = self._draw_code()
         message = compose(self._sender, address, code, asking, language)
+        sent = _Sent(code, self._proof(address), asking.now + CODE_LIFETIME_S)
         if self._mails.take(address.canonical, asking.now):
             self._outbox.send(message)
-        return _Sent(code, self._proof(address), asking.now + CODE_LIFETIME_S)
+        else:
+            sent.tries = 0  # otherwise each session would bring five more guesses at this mailbox
+        return sent
 
     def finish(self, step: Step, asking: Asking, evidence: Members) -> Proof:
         """Compare evidence.code with the one that was sent."""
@@ -166,7 +169,8 @@ def _draw_code() -> str:
 class _Meter:
     """At most so many mails to one mailbox in a stretch of time, in memory, under a key that dies with it.
 
-    It stops the flooding of a stranger's mailbox, and it caps the guesses at one mailbox's codes.
+    It stops the flooding of a stranger's mailbox, and it caps the guesses at one mailbox's codes: what
+    was not sent cannot be typed.
     """
 
     def __init__(self, maximum: int, stretch_s: int) -> None:
