@@ -49,13 +49,17 @@ def parse_address(text: str) -> Address:
     registrable = _suffixes().privatesuffix(domain)
     if registrable is None:
         raise MalformedError("not an e-mail address: the domain is a public suffix")
-    provider = _providers()["by_domain"].get(domain, _ELSEWHERE)
-    canonical = f"{_mailbox(valid.local_part, provider)}@{provider.get('domain', domain)}"
+    local, mail_domain = valid.local_part, domain
+    owner, _, parent = domain.partition(".")
+    if parent in _providers()["subdomains"]:
+        local, mail_domain = owner, parent  # any@ada.fastmail.com is ada@fastmail.com
+    provider = _providers()["by_domain"].get(mail_domain, _ELSEWHERE)
+    canonical = f"{_mailbox(local, provider)}@{provider.get('domain', mail_domain)}"
     return Address(
         deliver_to=f"{valid.ascii_local_part or valid.local_part}@{domain}",
         canonical=canonical,
         registrable=registrable,
-        is_large=domain in _providers()["large"],
+        is_large=mail_domain in _providers()["large"],
     )
 
 
@@ -85,4 +89,10 @@ def _suffixes() -> PublicSuffixList:
 def _providers() -> dict[str, Any]:
     data = json.loads(files("headcount_issuer").joinpath("providers.json").read_text("utf-8"))
     by_domain = {domain: provider for provider in data["providers"] for domain in provider["domains"]}
-    return {"by_domain": by_domain, "large": frozenset(by_domain) | frozenset(data["large"])}
+    return {
+        "by_domain": by_domain,
+        "large": frozenset(by_domain) | frozenset(data["large"]),
+        "subdomains": frozenset(
+            domain for domain, provider in by_domain.items() if provider.get("subdomains")
+        ),
+    }

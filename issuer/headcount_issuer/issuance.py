@@ -104,7 +104,7 @@ class Issuance:
         """Take the second evidence; the state of the session.
 
         Raises:
-            NotEligibleError: no such session, another page than the one that asked, or as begin.
+            NotEligibleError: no such session, a page that is not the scope's, or as begin.
             CodeRefusedError: the evidence is wrong or late, or nothing is asked for any more.
             ScopeClosedError: closed meanwhile.
         """

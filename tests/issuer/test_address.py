@@ -14,6 +14,8 @@ SAME = [
     ("ada.l@proton.me", "adal@pm.me"),
     ("ada@icloud.com", "ada+a@me.com"),
     ("ada@yahoo.com", "ada-shop@yahoo.com"),
+    ("ada@fastmail.com", "shop@ada.fastmail.com"),
+    ("x+y@ada.fastmail.fm", "Shop@ADA.fastmail.fm"),
     ("ada@bücher.de", "ada@xn--bcher-kva.de"),
     ("ada@BÜCHER.de", "ada@bu\u0308cher.de"),
     ("jose\u0301@example.org", "jos\u00e9@example.org"),
@@ -27,6 +29,8 @@ DIFFERENT = [
     ("ada-shop@example.org", "ada@example.org"),
     ("ada@yahoo.com", "ada@yahoo.fr"),
     ("аda@example.org", "ada@example.org"),
+    ("ada@eve.fastmail.com", "ada@fastmail.com"),
+    ("x@ada.gmail.com", "ada@gmail.com"),
 ]
 
 
@@ -86,6 +90,7 @@ def test_quotas_are_by_the_domain_that_had_to_be_registered():
     assert parse_address("a@mine.duckdns.org").registrable == "duckdns.org"
     assert not parse_address("a@example.co.uk").is_large
     assert parse_address("a@gmail.com").is_large
+    assert parse_address("a@ada.fastmail.com").is_large
     assert parse_address("a@web.de").is_large
 
 
