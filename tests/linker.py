@@ -11,7 +11,9 @@ The statistics. If nothing links, each batch of a guess is a random permutation,
 named rightly is its number of fixed points: 1 on average whatever the size. Over independent batches these
 are summed; ``chance_bound`` has that distribution exactly. The adversary makes many guesses and is judged
 by the best, so the error of 0.1 % is divided by their number (Bonferroni: sound however the guesses depend
-on each other). Guesses that say the same of everybody are one guess and count once.
+on each other). Guesses that say the same of everybody are one guess and count once, and one that says of the
+first batches what another says of more batches is left out: that is decided by what they say alone, not
+by how well they do.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ PAGE_BYTES = 4096  # of our SQLite files
 
 Ranking = tuple[tuple[int, ...] | None, ...]
 Strings = Sequence[Sequence[bytes]]  # [batch][person in true order]
-Key = Callable[[int], float]
+Key = Callable[[int], tuple[float, ...]]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -68,7 +70,10 @@ def by_time(batches: int, batch_size: int) -> Ranking:
 
 def by_value(strings: Strings) -> Ranking:
     """Ascending byte strings: what a sorted table or a batch of the ledger shows."""
-    return tuple(tuple(sorted(range(len(batch)), key=batch.__getitem__)) for batch in strings)
+    return tuple(
+        tuple(sorted(range(len(batch)), key=batch.__getitem__)) if len(set(batch)) == len(batch) else None
+        for batch in strings
+    )
 
 
 def by_place(strings: Strings, data: bytes) -> dict[str, Ranking]:
@@ -100,11 +105,11 @@ def spellings(strings: Strings) -> Iterator[tuple[str, Strings]]:
 
 
 def _places(batch: Sequence[bytes], find: Callable[[bytes], int]) -> list[int] | None:
-    """Where they stand; None unless all do."""
-    places = []
+    """Where they stand; None unless all do, each at its own place (ties would be resolved by the truth)."""
+    places: list[int] = []
     for needle in batch:
         place = find(needle)
-        if place < 0:
+        if place < 0 or place in places:
             return None
         places.append(place)
     return places
@@ -115,19 +120,19 @@ def _ranked(places: list[int] | None, key_of: Callable[[list[int]], Key]) -> tup
 
 
 def _in_file(places: list[int]) -> Key:
-    return places.__getitem__
+    return lambda i: (places[i],)
 
 
 def _in_page(places: list[int]) -> Key:
-    return lambda i: places[i] % PAGE_BYTES
+    return lambda i: (places[i] % PAGE_BYTES, places[i])
 
 
 def _in_rank(places: list[int]) -> Key:
     pages = [place // PAGE_BYTES for place in places]
 
-    def rank(i: int) -> float:
-        beside = [place for place in places if place // PAGE_BYTES == pages[i]]
-        return (sorted(beside).index(places[i]) + 0.5) / len(beside)
+    def rank(i: int) -> tuple[float, ...]:
+        beside = sorted(place for place in places if place // PAGE_BYTES == pages[i])
+        return (beside.index(places[i]) + 0.5) / len(beside), places[i]
 
     return rank
 
@@ -155,18 +160,29 @@ def guesses(
     """Every different guess, best first (by how far it is above its bound)."""
     size = len(next(batch for ranking in people.values() for batch in ranking if batch))
     distinct: dict[tuple[tuple[int, ...] | None, ...], str] = {}
-    for (person, a), (pledge, b) in itertools.product(people.items(), pledges.items()):
-        for way in ("forwards", "backwards"):
-            said = tuple(map(_matched if way == "forwards" else _matched_backwards, a, b))
+    for (a, person), (b, pledge) in itertools.product(_distinct(people), _distinct(pledges)):
+        for way, match in (("forwards", _matched), ("backwards", _matched_backwards)):
+            said = tuple(map(match, a, b))
             if any(said):
                 distinct.setdefault(said, f"{person} | {pledge} | {way}")
-    each = 1 - (1 - confidence) / max(1, len(distinct))
+    beginnings = {
+        said[:n] + (None,) * (len(said) - n) for said in distinct for n in range(1, len(said)) if said[n]
+    }
+    wholes = [(said, name) for said, name in distinct.items() if said not in beginnings]
+    each = 1 - (1 - confidence) / len(wholes)
     made = []
-    for said, name in distinct.items():
+    for said, name in wholes:
         seen = [batch for batch in said if batch is not None]
         right = sum(named == true for batch in seen for true, named in enumerate(batch))
         made.append(Guess(name, right, len(seen), chance_bound(len(seen), size, each)))
     return sorted(made, key=lambda guess: guess.bound - guess.right)
+
+
+def _distinct(rankings: Mapping[str, Ranking]) -> list[tuple[Ranking, str]]:
+    found: dict[Ranking, str] = {}
+    for name, ranking in rankings.items():
+        found.setdefault(ranking, name)
+    return list(found.items())
 
 
 def _matched(people: tuple[int, ...] | None, pledges: tuple[int, ...] | None) -> tuple[int, ...] | None:

@@ -59,6 +59,7 @@ CANARIES = {
 }
 
 ROLES = ("ledger", "verifier", "issuer")
+_OURS = ("headcount", "headcount_ledger", "headcount_verifier", "headcount_issuer", "headcount_engine")
 _FOREIGN = ("httpx", "httpcore", "mail.", "asyncio", "werkzeug", "hypothesis")
 
 
@@ -348,18 +349,26 @@ class _Server:
 
 @contextlib.contextmanager
 def _logging(folder: Path) -> Iterator[Callable[[], None]]:
-    """Every role's log in a file, with more detail than the node writes (its own debug lines too)."""
+    """Every role's log in a file, with more detail than the node writes: our own debug lines too."""
     folder.mkdir(parents=True)
-    root = logging.getLogger()
-    before = root.level
     handlers = [_RoleLog(folder, role) for role in ROLES]
+    root = logging.getLogger()
+    levels = {logging.getLogger(name): logging.DEBUG for name in _OURS} | {root: logging.INFO}
+    before = {logger: logger.level for logger in levels}
+    for logger, level in levels.items():
+        logger.setLevel(level)
     for handler in handlers:
         root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+
+    def flush() -> None:
+        for handler in handlers:
+            handler.flush()
+
     try:
-        yield lambda: [handler.flush() for handler in handlers] and None
+        yield flush
     finally:
-        root.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
