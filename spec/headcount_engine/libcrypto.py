@@ -94,7 +94,7 @@ class LibcryptoSigningKey:
         self._lib = lib
         self._pkey = _decode(lib, lib.d2i_PrivateKey, der)
         self._local = threading.local()
-        weakref.finalize(self, lib.EVP_PKEY_free, self._pkey)
+        _free_with(self, lib.EVP_PKEY_free, self._pkey)
 
     def private_op(self, m: bytes) -> bytes:
         """RSASP1 without padding, with OpenSSL's base blinding."""
@@ -122,7 +122,7 @@ class LibcryptoVerifyingKey:
         self._pkey = _decode(lib, lib.d2i_PublicKey, encode_public(public))
         self._verify = lib.EVP_PKEY_verify
         self._local = threading.local()
-        weakref.finalize(self, lib.EVP_PKEY_free, self._pkey)
+        _free_with(self, lib.EVP_PKEY_free, self._pkey)
 
     def verify(self, msg: bytes, sig: bytes) -> None:
         """RSASSA-PSS-VERIFY, salt exactly 48."""
@@ -158,7 +158,7 @@ class _Context:
     def __init__(self, lib: ctypes.CDLL, pkey: int) -> None:
         self.pointer: int = lib.EVP_PKEY_CTX_new(pkey, None)
         _check(lib, 1 if self.pointer else 0)
-        weakref.finalize(self, lib.EVP_PKEY_CTX_free, self.pointer)
+        _free_with(self, lib.EVP_PKEY_CTX_free, self.pointer)
 
 
 class _RawContext:
@@ -197,6 +197,12 @@ def _decode(lib: ctypes.CDLL, function: Any, der: bytes) -> int:
     _check(lib, 1 if pointer else 0)
     assert pointer is not None  # noqa: S101 - _check has raised
     return pointer
+
+
+def _free_with(owner: object, free: Any, pointer: int) -> None:
+    finalizer = weakref.finalize(owner, free, pointer)
+    # At the end of the process a daemon thread may still be inside a call on this pointer.
+    finalizer.atexit = False
 
 
 def _check(lib: ctypes.CDLL, result: int) -> None:

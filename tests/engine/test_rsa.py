@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -265,3 +268,29 @@ def test_engine_that_is_absent_or_wrong_is_passed_over(caplog: pytest.LogCapture
 def test_without_any_engine_there_is_an_error() -> None:
     with pytest.raises(ConfigurationError):
         rsa.choose([Absent, Wrong], selftest.check_signing)
+
+
+ENDS_WHILE_SIGNING = """
+import threading, time
+import keys
+from engines import LIBCRYPTO
+
+key = LIBCRYPTO[0].load_private_key(keys.token_key(0))
+m = bytes(255) + bytes([5])
+
+def sign():
+    while True:
+        key.private_op(m)
+
+for _ in range(4):
+    threading.Thread(target=sign, daemon=True).start()
+time.sleep(0.2)
+"""
+
+
+def test_a_process_may_end_while_a_thread_is_signing() -> None:
+    parts.require(LIBCRYPTO, "libcrypto.so.3 (OpenSSL 3)")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(3):
+        ran = subprocess.run([sys.executable, "-c", ENDS_WHILE_SIGNING], env=environment, check=False)
+        assert ran.returncode == 0
