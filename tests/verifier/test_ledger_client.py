@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import threading
 from collections.abc import Callable
 
@@ -115,7 +116,7 @@ def test_a_ledger_that_does_not_listen_is_unavailable():
         ledger.submit(b"")
 
 
-def test_cookies_are_not_kept_and_redirects_not_followed():
+def test_cookies_are_not_kept_and_nothing_is_logged(caplog):
     seen: list[str | None] = []
 
     @Request.application
@@ -126,10 +127,12 @@ def test_cookies_are_not_kept_and_redirects_not_followed():
     server = make_server("127.0.0.1", 0, app)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    with LedgerClient(f"http://127.0.0.1:{server.server_port}") as ledger:
+    url = f"http://127.0.0.1:{server.server_port}"
+    with caplog.at_level(logging.INFO), LedgerClient(url) as ledger:
         ledger.submit(b"1")
         ledger.submit(b"2")
     server.shutdown()
     thread.join()
     server.server_close()
     assert seen == [None, None]
+    assert [record for record in caplog.records if record.name != "werkzeug"] == []  # the test's server
