@@ -99,8 +99,13 @@ def _serve_on(console: Console, story: Demo, processes: Processes) -> None:
 
 def _next(console: Console, what: str, *arguments: str | Path) -> None:
     """A command that the reader can run next, as this one was called."""
-    name = "headcount" if shutil.which("headcount") else sys.argv[0]
-    console.print(f"{what:<8} {shlex.join([name, *map(str, arguments)])}", markup=False)
+    if shutil.which("headcount"):
+        called = ["headcount"]
+    elif sys.argv[0].endswith("__main__.py"):
+        called = [sys.executable, "-m", "headcount"]
+    else:
+        called = [sys.argv[0]]
+    console.print(f"{what:<8} {shlex.join([*called, *map(str, arguments)])}", markup=False)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -123,11 +123,11 @@ class Demo:
         Raises:
             ConfigurationError: the folder is not empty, or somebody listens on one of the ports.
         """
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise ConfigurationError(f"{self.folder} is not empty")
         for port in (self.ports.public, self.ports.personhood, self.ports.smtp):
             if not is_free(port):
                 raise ConfigurationError(f"port {port} is in use; choose others with --port")
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise ConfigurationError(f"{self.folder} is not empty")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "signers").mkdir(mode=0o700)
         (self.folder / "scopes").mkdir()

@@ -92,7 +92,7 @@ def shape(line: str, port: int) -> str:
 
 
 def test_the_transcript_is_what_the_commands_print(demo: Demo) -> None:
-    scope = demo.wait_for(r"headcount\S* prove \S+ ([0-9a-f]{64})")
+    scope = demo.wait_for(r"headcount prove \S+ ([0-9a-f]{64})")
     steps = transcript()
     assert len(steps) == 4
     for command, expected in steps:
