@@ -44,7 +44,7 @@ _PREFLIGHT_S = 600
 def create_app(issuer: Issuer) -> Flask:
     """The WSGI application of an open issuer."""
     app = Flask(__name__, static_folder=None)
-    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False  # another path is not found, and not redirected
 
     @app.get(directory.PATH)
     def token_keys() -> Response:

@@ -226,6 +226,7 @@ def app(redeemer):
 def test_the_app_answers_unknown_paths_and_methods_itself(app):
     client = app.test_client()
     assert_problem(client.get("/nothing"), 404, "not-found")
+    assert_problem(client.get(f"/scopes//{'0' * 64}"), 404, "not-found")
     refused = client.get("/pledges")
     assert_problem(refused, 405, "method-refused")
     assert refused.headers["Allow"] == "OPTIONS, POST"

@@ -84,6 +84,7 @@ def verifier_blueprint(redeemer: Redeemer, name: str = "headcount_verifier") -> 
 def create_app(config: VerifierConfig, redeemer: Redeemer | None = None) -> Flask:
     """The verifier as an app of its own, with the blueprint at its root."""
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # another path is not found, and not redirected
     app.register_blueprint(verifier_blueprint(redeemer or Redeemer.from_settings(config)))
     # What no route of the blueprint matched is answered here.
     app.register_error_handler(HTTPException, _on_http_error)
