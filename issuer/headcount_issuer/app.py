@@ -12,15 +12,12 @@ ask only from the origins of the manifests (CORS), and in each scope only from t
 from __future__ import annotations
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from headcount_issuer import directory
 from headcount_issuer.issuer import Issuer
 from headcount_spec.errors import (
-    MalformedError,
-    MethodRefusedError,
     NotEligibleError,
-    NotFoundError,
     ProtocolError,
     TooLargeError,
     UnavailableError,
@@ -28,7 +25,7 @@ from headcount_spec.errors import (
 )
 from headcount_spec.jcs import JSON, canonicalise, parse_json
 from headcount_spec.members import Members
-from headcount_spec.problem import problem
+from headcount_spec.problem import from_status, problem
 from headcount_spec.scope import ScopeId
 from headcount_spec.terms import ATTESTER
 
@@ -88,7 +85,7 @@ def create_app(issuer: Issuer) -> Flask:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        response = _problem(_translate(error))
+        response = _problem(from_status(error.code or 500, error.name))
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
         return response
@@ -146,15 +143,3 @@ def _answer(body: bytes, media_type: str, status: int = 200) -> Response:
 def _problem(error: ProtocolError) -> Response:
     answer = problem(error)
     return Response(answer.body, answer.status, dict(answer.headers))
-
-
-def _translate(error: HTTPException) -> ProtocolError:
-    if isinstance(error, NotFound):
-        return NotFoundError("there is nothing here")
-    if isinstance(error, MethodNotAllowed):
-        return MethodRefusedError("this resource does not take this method")
-    if isinstance(error, RequestEntityTooLarge):
-        return TooLargeError("the body is too large")
-    if error.code is not None and error.code < 500:
-        return MalformedError("not a request that this server understands")
-    return UnavailableError("something went wrong here; try again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flask import Blueprint, Flask, Response, request
+from werkzeug.exceptions import HTTPException
 
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.storage import CHECKPOINT
@@ -19,7 +20,7 @@ from headcount_spec.errors import (
     WrongTypeError,
 )
 from headcount_spec.jcs import canonicalise
-from headcount_spec.problem import problem
+from headcount_spec.problem import from_status, problem
 from headcount_spec.promise import Promise
 from headcount_spec.text import day_of, decode_hex, parse_decimal
 from headcount_spec.tile import parse_path
@@ -63,7 +64,13 @@ def ledger_blueprint(ledger: Ledger, clock: Callable[[], int] = wall_clock) -> B
 def create_app(ledger: Ledger, clock: Callable[[], int] = wall_clock, prefix: str = "/ledger") -> Flask:
     """A site that is nothing but a ledger."""
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # another path is not found, and not redirected
     app.register_blueprint(ledger_blueprint(ledger, clock), url_prefix=prefix)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        return _problem(from_status(error.code or 500, error.name))
+
     return app
 
 

@@ -94,23 +94,24 @@ def from_problem(status: int, body: bytes) -> ProtocolError:
     An answer that is no problem document of ours becomes the error that its status means.
     The detail is shown to people, so anything but a short plain text is left out.
     """
+    bare = from_status(status, f"HTTP status {status} without a problem document")
     try:
         document = parse_json(body, MAX_PROBLEM_BYTES)
     except MalformedError:
-        return _from_status(status)
+        return bare
     if not isinstance(document, dict):
-        return _from_status(status)
+        return bare
     code = document.get("code")
     cls = BY_CODE.get(code) if isinstance(code, str) else None
     if cls is None or cls.status != status:
-        return _from_status(status)
+        return bare
     detail = _detail(document.get("detail"), status)
     if cls is RevisionConflictError:
         serial = _number(document.get("serial"))
-        return _from_status(status) if serial is None else RevisionConflictError(detail, serial)
+        return bare if serial is None else RevisionConflictError(detail, serial)
     if cls is NoticeConflictError:
         seq = _number(document.get("seq"))
-        return _from_status(status) if seq is None else NoticeConflictError(detail, seq)
+        return bare if seq is None else NoticeConflictError(detail, seq)
     wait_s = _number(document.get("retry_after_s"))
     if wait_s is None:
         wait_s = _DEFAULT_WAIT_S
@@ -121,8 +122,8 @@ def from_problem(status: int, body: bytes) -> ProtocolError:
     return cls(detail)
 
 
-def _from_status(status: int) -> ProtocolError:
-    detail = f"HTTP status {status} without a problem document"
+def from_status(status: int, detail: str) -> ProtocolError:
+    """The error that a bare HTTP status means: of another party, or of the web framework below a role."""
     cls = _BY_STATUS.get(status)
     if cls is RateLimitedError:
         return RateLimitedError(detail, _DEFAULT_WAIT_S)

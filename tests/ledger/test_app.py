@@ -291,8 +291,10 @@ def test_conflicts_carry_the_number_that_stands(world: World) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/octet-stream", "application/json", ""])
 def test_another_content_type_is_refused(world: World, content_type: str) -> None:
+    before = fakes.tables(world.ledger), fakes.published(world.ledger)
     status, document = world.post(fresh().to_bytes(), content_type)
     assert (status, document["code"]) == (415, "wrong-type")
+    assert (fakes.tables(world.ledger), fakes.published(world.ledger)) == before
 
 
 def test_a_larger_body_than_any_entry_is_refused(world: World) -> None:
@@ -316,6 +318,7 @@ def test_a_larger_body_without_a_length_is_refused(world: World) -> None:
     [
         "",
         "nothing",
+        "tile//0/000.p/5",
         "key",
         "ledger.sqlite",
         "../key",
@@ -354,6 +357,16 @@ def test_other_methods_are_refused(world: World, method: str, path: str, allow: 
     answer = world.client.open(f"/ledger/{path}", method=method)
     assert (answer.status_code, answer.headers["Allow"]) == (405, allow)
     assert json.loads(answer.data)["code"] == "method-refused"
+
+
+def test_a_bug_is_answered_without_a_word_about_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(world.ledger, "accept", fail)
+    answer = world.client.post("/ledger/entries", data=fresh().to_bytes(), content_type=MEDIA_TYPE)
+    assert (answer.status_code, json.loads(answer.data)["code"]) == (503, "unavailable")
+    assert b"canary" not in answer.data
 
 
 def test_published_files_have_the_types_and_caching_of_tlog_tiles(world: World) -> None:

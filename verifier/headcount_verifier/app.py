@@ -15,23 +15,19 @@ import logging
 from collections.abc import Callable
 
 from flask import Blueprint, Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from headcount_spec import entry, promise
 from headcount_spec.authorization import SCHEME, format_www_authenticate
 from headcount_spec.errors import (
-    MalformedError,
-    MethodRefusedError,
     MisbehaviourError,
-    NotFoundError,
     ProtocolError,
     TooLargeError,
-    UnavailableError,
     WrongTypeError,
 )
 from headcount_spec.jcs import canonicalise
 from headcount_spec.pledge import AUTHENTICATOR_BYTES
-from headcount_spec.problem import problem
+from headcount_spec.problem import from_status, problem
 from headcount_spec.scope import ScopeId
 from headcount_spec.terms import MAX_ISSUERS
 from headcount_spec.text import decode_hex
@@ -139,18 +135,10 @@ def _on_protocol_error(error: ProtocolError) -> Response:
 
 
 def _on_http_error(error: HTTPException) -> Response:
-    if error.code == 404:
-        return _on_protocol_error(NotFoundError("there is nothing here"))
-    if error.code == 405:
-        answer = _on_protocol_error(MethodRefusedError("this resource does not take this method"))
-        allowed = getattr(error, "valid_methods", None) or ()
-        answer.headers["Allow"] = ", ".join(sorted(allowed))  # RFC 9110, Section 15.5.6
-        return answer
-    if error.code == 413:
-        return _on_protocol_error(TooLargeError("the body is too long"))
-    if error.code is not None and error.code < 500:
-        return _on_protocol_error(MalformedError("the request is malformed"))
-    return _on_protocol_error(UnavailableError("it cannot be done now"))
+    answer = _on_protocol_error(from_status(error.code or 500, error.name))
+    if isinstance(error, MethodNotAllowed):
+        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))  # RFC 9110, Section 15.5.6
+    return answer
 
 
 def _protect(answer: Response) -> Response:
