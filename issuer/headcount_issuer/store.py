@@ -202,6 +202,8 @@ class Store:
             NotEligibleError: no place of the quota is left.
             UnavailableError: the database cannot be written now.
         """
+        if not tags:
+            raise ValueError("a proof of nobody: it would be granted without end")
         wish = _Wish(number, tuple(sorted(set(tags))), hashlib.sha256(blinded_msg).digest(), quota)
         self._group.submit(wish)
         if wish.error is not None:

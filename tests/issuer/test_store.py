@@ -61,6 +61,12 @@ def test_all_tags_of_a_request_are_used_or_none(store, number):
     assert issued(store) == 1
 
 
+def test_a_proof_without_a_tag_is_a_bug(store, number):
+    with pytest.raises(ValueError, match="nobody"):
+        store.burn(number, (), b"message")
+    assert store.scopes()[0].issued == 0
+
+
 def test_a_quota_counts_tokens_and_not_requests(store, number):
     quota = Quota(lambda place: keys.seed(f"place {place}"), 3)
     tags = [keys.seed(f"member {i}") for i in range(4)]
