@@ -8,10 +8,11 @@ trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 wheel=$(ls "$work"/dist/headcount-*.whl)
 "$work/venv/bin/pip" install -q "$wheel[dev]"
-cp -r "$root/tests" "$work/tests"
 mkdir "$work/spec" && cp -r "$root/spec/vectors" "$root"/spec/*.md "$root"/spec/*.json "$root"/spec/*.yaml "$work/spec/"
-cp -r "$root/examples" "$root/README.md" "$root/Makefile" "$work/"
+cp -r "$root/tests" "$root/examples" "$root/README.md" "$work/"
 # The sources' import paths are dropped, so that only the installed wheel can answer.
 sed -e '/^pythonpath/s/=.*/= tests/' "$root/setup.cfg" > "$work/setup.cfg"
 cd "$work"
-"$work/venv/bin/python" -m pytest -q -m "not long and not tree" tests
+# What reads the source tree, or needs the foreign programs beside it, was run there.
+"$work/venv/bin/python" -m pytest -q -m "not long" tests \
+    --ignore=tests/conformance --ignore=tests/test_layers.py --ignore=tests/test_spec_sync.py
