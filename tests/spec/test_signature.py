@@ -4,6 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 import keys
+import reference
 from headcount_spec import signature
 from headcount_spec.errors import MalformedError, SignatureError
 
@@ -23,6 +24,20 @@ def test_a_signature_verifies_under_its_key_and_message_only() -> None:
     ):
         with pytest.raises(SignatureError):
             signature.verify(*wrong)
+
+
+def test_a_signature_that_only_the_cofactor_saves_is_refused() -> None:
+    base, a = reference.BASE, reference.secret(SEED)
+    public = base * a
+    assert public.to_bytes() == signature.public_key(SEED)
+    for torsion in reference.small_order():
+        commitment = base * 7 + torsion
+        value = reference.sign_with(a, 7, public, commitment, b"message")
+        if commitment == base * 7:
+            signature.verify(public.to_bytes(), b"message", value)
+        else:
+            with pytest.raises(SignatureError):
+                signature.verify(public.to_bytes(), b"message", value)
 
 
 def test_keys_that_bind_nobody_are_refused() -> None:
