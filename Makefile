@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-long check vectors bench wheel clean
+.PHONY: run test test-long coverage check vectors bench wheel clean
 
 run: .venv/ready
 	$(BIN)/headcount demo $(ARGS)
@@ -11,6 +11,10 @@ test: .venv/dev
 
 test-long: .venv/dev
 	$(BIN)/python -m pytest -m long --timeout=3600 $(ARGS)
+
+coverage: .venv/dev
+	$(BIN)/coverage run -m pytest -q -m "not long" tests/spec tests/test_vectors.py tests/conformance
+	$(BIN)/coverage report --skip-covered --fail-under=100
 
 check: .venv/dev
 	$(BIN)/ruff check .
