@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from headcount_node.demo import Demo, Ports
 from headcount_node.dishonest import Cheater
+from headcount_node.foundation import CONFIG, POLICY, Foundation, Mail
 from headcount_node.serve import Processes
 from headcount_node.serve import serve as run_node
 from headcount_spec.errors import MisbehaviourError, UnavailableError
@@ -26,6 +27,55 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _SIGNERS = click.IntRange(2, 10_000)
 _PORT = click.IntRange(1024, 65_000)
+
+
+@click.command("init", short_help="Make a node: its settings, a ledger, an issuer.")
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option(
+    "--public", default="http://localhost:8000", show_default=True, help="Address of verifier and ledger."
+)
+@click.option(
+    "--personhood", default="http://localhost:8001", show_default=True, help="Address of the issuer."
+)
+@click.option(
+    "--attester",
+    "attesters",
+    multiple=True,
+    type=click.Choice(["email", "in-person"]),
+    default=("email", "in-person"),
+    show_default=True,
+    help="How the issuer checks people; may be repeated.",
+)
+@click.option("--smtp-host", default="127.0.0.1", show_default=True, help="Where mail is handed in.")
+@click.option("--smtp-port", default=25, show_default=True, type=click.IntRange(1, 65_535))
+@click.option("--sender", default="codes@localhost", show_default=True, help="From address of the mails.")
+@click.option(
+    "--tick",
+    "tick_s",
+    default=60,
+    show_default=True,
+    type=click.IntRange(1, 86_400),
+    help="Seconds between two batches of the ledger.",
+)
+def init(
+    folder: Path,
+    public: str,
+    personhood: str,
+    attesters: tuple[str, ...],
+    smtp_host: str,
+    smtp_port: int,
+    sender: str,
+    tick_s: int,
+) -> None:
+    """Make a node in DIR: settings for every role, an empty ledger with a new key, and an issuer.
+
+    Everything is in DIR/headcount.toml afterwards, to be read and changed before headcount serve.
+    """
+    mail = Mail(smtp_host, smtp_port, sender)
+    Foundation(public.rstrip("/"), personhood.rstrip("/"), attesters, mail, tick_s).create(folder)
+    click.echo(f"settings: {folder / CONFIG}")
+    click.echo(f"trust policy, for everybody who reads the ledger: {folder / POLICY}")
+    click.echo(f"  Next: headcount serve {folder / CONFIG}")
 
 
 @click.command("serve")
@@ -41,11 +91,9 @@ def serve(config: Path) -> None:
 
 @click.command("demo")
 @click.option("--once", is_flag=True, help="Stop when the story has been told, instead of serving on.")
-@click.option(
-    "--signers", default=50, show_default=True, type=click.IntRange(2, 10_000), help="How many pledge."
-)
+@click.option("--signers", default=50, show_default=True, type=_SIGNERS, help="How many pledge.")
 @click.option("--dir", "folder", type=_FOLDER, help="An empty or new folder for everything.  [default: demo]")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1024, 65000), help="First port.")
+@click.option("--port", default=8000, show_default=True, type=_PORT, help="First port.")
 def demo(once: bool, signers: int, folder: Path | None, port: int) -> None:
     """Run a whole campaign on this machine: keys, proofs, pledges, ten dishonest things, a recount."""
     signal.signal(signal.SIGTERM, _stop)

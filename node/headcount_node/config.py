@@ -14,6 +14,7 @@ A role without a table does not run here. Relative paths are relative to the fil
 from __future__ import annotations
 
 import re
+import socket
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,16 @@ class Listen:
         if match is None or int(match["port"]) > 65535:
             raise MalformedError("node: not an IPv4 address and a port")
         return cls(match["host"], int(match["port"]))
+
+    def is_free(self) -> bool:
+        """Whether nobody listens there."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, self.port))
+            except OSError:
+                return False
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +99,8 @@ class NodeConfig:
     def _read(cls, tables: dict[str, Any], folder: Path) -> NodeConfig:
         node = Members(dict(tables.get("node", {})), "node")
         config = cls(
-            public=Listen.from_text(node.text("public", 30) if node.has("public") else PUBLIC),
-            personhood=Listen.from_text(
-                node.text("personhood", 30) if node.has("personhood") else PERSONHOOD
-            ),
+            public=_listen(node, "public", PUBLIC),
+            personhood=_listen(node, "personhood", PERSONHOOD),
             ledger=LedgerConfig.from_table(tables["ledger"], folder) if "ledger" in tables else None,
             verifier=VerifierConfig.from_table(tables["verifier"], folder) if "verifier" in tables else None,
             issuer=IssuerConfig.from_table(tables["issuer"], folder) if "issuer" in tables else None,

@@ -32,7 +32,8 @@ from headcount import (
 from headcount.fetch import directory_fetch
 from headcount_ledger.ledger import read_key
 from headcount_node import campaign
-from headcount_node.mailbox import Mailbox, is_free
+from headcount_node.config import Listen
+from headcount_node.mailbox import Mailbox
 from headcount_node.serve import Processes
 from headcount_spec import signature
 from headcount_spec.errors import ConfigurationError, ProtocolError, UnavailableError
@@ -126,7 +127,7 @@ class Demo:
         if self.folder.exists() and any(self.folder.iterdir()):
             raise ConfigurationError(f"{self.folder} is not empty")
         for port in (self.ports.public, self.ports.personhood, self.ports.smtp):
-            if not is_free(port):
+            if not Listen("127.0.0.1", port).is_free():
                 raise ConfigurationError(f"port {port} is in use; choose others with --port")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "signers").mkdir(mode=0o700)

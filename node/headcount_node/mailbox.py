@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -53,14 +52,3 @@ class Mailbox:
             if not self._arrived.wait_for(lambda: self._mails.get(recipient), timeout_s):
                 raise TimeoutError("no mail came")
             return self._mails[recipient].pop(0)
-
-
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether nobody listens on a TCP port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True

@@ -15,12 +15,16 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from headcount_node.apps import read_config, run_sequencer
+from headcount_node import apps
 from headcount_node.config import CONFIG_VARIABLE, Listen, NodeConfig
+from headcount_node.lifeline import end_with_parent
+from headcount_spec.errors import ConfigurationError
 
 _STOP_S = 10.0
 
@@ -37,12 +41,25 @@ def parts(config: NodeConfig) -> list[str]:
     return names
 
 
+def check_ports(config: NodeConfig) -> None:
+    """Refuse to start beside another server: Granian would share its ports and answer every other request.
+
+    Raises:
+        ConfigurationError: somebody listens on a port that this node needs.
+    """
+    needed = parts(config)
+    for name, listen in (("public", config.public), ("personhood", config.personhood)):
+        if name in needed and not listen.is_free():
+            raise ConfigurationError(f"port {listen.port} is in use; does this node run already?")
+
+
 class Processes:
     """The running parts of a node."""
 
     def __init__(self, config_path: Path, log: Path | None = None) -> None:
         """Start them; their output goes to the log, else to ours."""
         config = NodeConfig.from_file(config_path)
+        check_ports(config)
         environment = {**os.environ, CONFIG_VARIABLE: str(config_path.resolve())}
         output = log.open("ab") if log else None
         self._children = [
@@ -115,15 +132,28 @@ def _serve_http(target: str, listen: Listen, threads: int) -> None:
     ).serve()
 
 
+def public() -> DispatcherMiddleware:
+    """The public origin, in the process that answers."""
+    end_with_parent()
+    return apps.public()
+
+
+def personhood() -> Flask:
+    """The issuer's origin, in the process that answers."""
+    end_with_parent()
+    return apps.personhood()
+
+
 def main(part: str) -> None:
     """Run one part; the supervisor calls this."""
-    config = read_config()
+    end_with_parent()
+    config = apps.read_config()
     if part == "public":
-        _serve_http("headcount_node.apps:public", config.public, config.threads)
+        _serve_http("headcount_node.serve:public", config.public, config.threads)
     elif part == "personhood":
-        _serve_http("headcount_node.apps:personhood", config.personhood, config.threads)
+        _serve_http("headcount_node.serve:personhood", config.personhood, config.threads)
     elif part == "sequencer":
-        run_sequencer()
+        apps.run_sequencer()
     else:
         raise SystemExit(f"no part of a node is called {part}")
 

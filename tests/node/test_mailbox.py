@@ -5,7 +5,8 @@ from email.message import EmailMessage
 
 import pytest
 
-from headcount_node.mailbox import Mailbox, is_free
+from headcount_node.config import Listen
+from headcount_node.mailbox import Mailbox
 from ports import free_ports
 
 
@@ -32,6 +33,6 @@ def test_mail_waits_for_its_reader_in_the_order_in_which_it_came() -> None:
         with pytest.raises(TimeoutError):
             mailbox.take("a@mail.example", timeout_s=0.05)
         assert seen == ["a@mail.example", "a@mail.example"]
-        assert not is_free(port)
+        assert not Listen("127.0.0.1", port).is_free()
     finally:
         mailbox.stop()
