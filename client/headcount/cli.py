@@ -7,6 +7,7 @@ when they are called, so that this package imports none of them.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -39,6 +40,14 @@ _OWN = {
     "scope": "headcount.scope_commands:scope",
     "withdraw": "headcount.signer_commands:withdraw",
 }
+# The commands that this distribution brings, said here so that a look at the help loads none of them.
+_SUMMARIES = {
+    "demo": "Run a whole campaign on this machine.",
+    "init": "Make a node: its settings, a ledger, an issuer.",
+    "issuer": "Check that people are people, and sign one pledge of each blindly.",
+    "ledger": "Create and run a ledger.",
+    "serve": "Run the roles that CONFIG (a TOML file) names, until stopped.",
+}
 _HINTS: dict[type[ProtocolError], str] = {
     AlreadyIssuedError: "the pledge file of your first attempt holds the token; one person counts once",
     ScopeClosedError: "headcount scope show prints the days of a scope",
@@ -68,10 +77,10 @@ class _Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Own subcommands with their first sentence, the others with the package that brings them."""
+        """Own subcommands with their first sentence, unknown ones with the package that brings them."""
         own = [(name, self._summary(ctx, name)) for name in sorted(_OWN)]
         others = [
-            (name, f"From {entry_point.module.partition('.')[0]}.")
+            (name, _SUMMARIES.get(name, f"From {entry_point.module.partition('.')[0]}."))
             for name, entry_point in sorted(_plugins().items())
             if name not in _OWN
         ]
@@ -142,6 +151,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130  # as a shell reports SIGINT
     except ProtocolError as exc:
         return _fail(exc)
+    except OSError as exc:  # of the output, or of a file that nobody expected to be unusable
+        what = f"{Path(exc.filename).name}: " if isinstance(exc.filename, str) else ""
+        terminal.error(f"{what}{exc.strerror or type(exc).__name__}")
+        return ConfigurationError.exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -168,4 +181,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # titles are in every script, terminals are not
-    sys.exit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except OSError:  # said already; the interpreter must not try once more and complain itself
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or ConfigurationError.exit_code
+    sys.exit(code)

@@ -34,11 +34,17 @@ class Draft:
 
 
 def template(
-    languages: Sequence[str], *, today: int, policy: Policy | None, organisers: Sequence[bytes]
+    languages: Sequence[str],
+    *,
+    today: int,
+    policy: Policy | None,
+    organisers: Sequence[bytes],
+    sites: Sequence[str] = (),
 ) -> dict[str, JSON]:
-    """A manifest in which the words, the site and the issuers are still to be filled in.
+    """A manifest in which the words and the issuers are still to be filled in.
 
-    organisers are public keys. The ledger and the witnesses are taken from a policy with one log.
+    organisers are public keys, sites the origins on which people may pledge. The ledger and the witnesses
+    are taken from a policy with one log.
     """
     opens, closes = today + _LEAD_DAYS, today + _LEAD_DAYS + _OPEN_DAYS
     log = policy.logs[0] if policy is not None and len(policy.logs) == 1 else None
@@ -64,7 +70,7 @@ def template(
         },
         "ledger": {"origin": log.key.name if log else "", "key": log.key.to_text() if log else ""},
         "witnesses": quorum,
-        "origins": [],
+        "origins": list(sites),
         "min_batch": 10,
         "max_hold": 3,
         "data_use": _empty(languages),

@@ -52,7 +52,16 @@ def scope() -> None:
 @click.option("--language", "languages", multiple=True, help="A language tag; repeat it, the main one first.")
 @click.option("--policy", type=FILE, help="Takes the ledger and the witnesses from this trust policy.")
 @click.option("--key", "keys", multiple=True, type=FILE, help="An organiser's key file; may be repeated.")
-def draft(folder: Path, languages: tuple[str, ...], policy: Path | None, keys: tuple[Path, ...]) -> None:
+@click.option(
+    "--site", "sites", multiple=True, metavar="URL", help="Where people may pledge; may be repeated."
+)
+def draft(
+    folder: Path,
+    languages: tuple[str, ...],
+    policy: Path | None,
+    keys: tuple[Path, ...],
+    sites: tuple[str, ...],
+) -> None:
     """Begin the terms of a campaign in FOLDER.
 
     Fill in manifest.json and texts/, let each issuer answer with headcount issuer enrol, then publish.
@@ -62,6 +71,7 @@ def draft(folder: Path, languages: tuple[str, ...], policy: Path | None, keys: t
         today=today(),
         policy=Policy.from_bytes(read_policy(policy)) if policy else None,
         organisers=[signature.public_key(organisers.read_key(key)) for key in keys],
+        sites=[site.rstrip("/") for site in sites],
     )
     drafts.create(folder, manifest)
     say(f"drafted: {folder / drafts.MANIFEST} and {folder / drafts.TEXTS}")
@@ -96,7 +106,8 @@ def publish(folder: Path, keys: tuple[Path, ...], ledger: str) -> None:
     with HttpTransport() as transport:
         published = scopes.publish(folder, seeds, ledger, transport=transport, day=today())
     say(published.manifest.scope_id.hex())
-    hint(f"the terms are in {folder / drafts.PUBLISHED}; each issuer must now open the scope")
+    hint(f"the terms are in {folder / drafts.PUBLISHED}; each issuer must now open the scope, and each site")
+    hint(f"accepts pledges once the file is among its scopes as {published.manifest.scope_id.hex()}.json")
 
 
 @scope.command()

@@ -82,7 +82,11 @@ def asker(address: str | None) -> Ask:
 
 
 def _prompt(text: str) -> str:
-    answer: str = click.prompt(text, err=True)
+    try:
+        answer: str = click.prompt(text, err=True)
+    except click.Abort:
+        click.echo(err=True)  # what follows is not the answer
+        raise
     return answer
 
 

@@ -89,7 +89,7 @@ def serve(config: Path) -> None:
     raise SystemExit(run_node(config))
 
 
-@click.command("demo")
+@click.command("demo", short_help="Run a whole campaign on this machine.")
 @click.option("--once", is_flag=True, help="Stop when the story has been told, instead of serving on.")
 @click.option("--signers", default=50, show_default=True, type=_SIGNERS, help="How many pledge.")
 @click.option("--dir", "folder", type=_FOLDER, help="An empty or new folder for everything.  [default: demo]")

@@ -97,13 +97,18 @@ def lint(data: JSON, siblings: Iterable[Manifest] = (), today: int | None = None
 
 def _completeness(data: dict[str, Any]) -> Iterator[Finding]:
     for name, (code, message) in _REQUIRED.items():
-        if name not in data or data[name] in ("", {}, []):
+        if name not in data or _is_empty(data[name]):
             yield Finding(ERROR, code, f"$.{name}", message)
     for name, inner in _REQUIRED_INSIDE.items():
         for path, item in _objects(data, name):
             for member in inner:
                 if member not in item:
                     yield Finding(ERROR, "incomplete", f"{path}.{member}", f"The {member} is missing.")
+
+
+def _is_empty(value: JSON) -> bool:
+    """Nothing, or what a new draft has in its place: the same in each language."""
+    return value in ("", {}, []) or (isinstance(value, dict) and all(map(_is_empty, value.values())))
 
 
 def _languages(data: dict[str, Any]) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from headcount_spec.errors import (
     SignatureError,
     UnavailableError,
 )
+from parts import require
 
 LEDGER = "http://localhost:8000/ledger"
 MODULES = (signer_commands, receipt_commands, scope_commands)
@@ -195,11 +196,15 @@ def test_an_organisers_whole_way(
     public_key = capsys.readouterr().out.strip()
     assert run("organiser", "init", "key") == 2
     arguments = ["--language", "en", "--language", "fr", "--policy", "policy", "--key", "key"]
+    arguments += ["--site", "https://pledge.example/"]
     assert run("scope", "draft", "campaign", *arguments) == 0
     assert run("scope", "draft", "campaign", *arguments) == 2
     capsys.readouterr()
     assert run("scope", "lint", "campaign") == 1
-    assert "error: $.issuers: Nobody checks that the signers are people" in capsys.readouterr().out
+    found = capsys.readouterr().out
+    assert "error: $.issuers: Nobody checks that the signers are people" in found
+    assert "error: $.title: The campaign has no title." in found
+    assert "$.origins" not in found
 
     value = manifests.draft(organisers={"keys": [public_key], "quorum": 1})
     Path("campaign/manifest.json").write_text(json.dumps(value))
@@ -292,13 +297,13 @@ def test_no_role_is_loaded_until_its_command_is_called(
                 return object()
             return click.Command(self.name, callback=lambda: click.echo("ran"))
 
-    names = ("serve", "broken", "strange", "prove")
+    names = ("serve", "broken", "strange", "prove")  # of other distributions, but for the first
     plugins = [Plugin(name, "headcount_node.cli:x", cli.GROUP) for name in names]
     monkeypatch.setattr(cli, "entry_points", lambda group: plugins if group == cli.GROUP else [])
     assert run("--help") == 0
     assert run("prove", "--help") == 0
     out = capsys.readouterr().out
-    assert "  serve    From headcount_node." in out
+    assert "  broken   From headcount_node." in out
     assert loaded == []
     assert run("serve") == 0
     assert capsys.readouterr().out == "ran\n"
@@ -339,6 +344,28 @@ def test_exit_codes_are_those_of_the_error_tree(
     assert (hint is None) == (len(lines) == 1)
     assert hint is None or hint in lines[1]
     assert bool(list(tmp_path.iterdir())) == (isinstance(error, MisbehaviourError) and bool(error.evidence))
+
+
+def test_the_help_says_of_each_role_what_its_command_does() -> None:
+    for name, summary in cli._SUMMARIES.items():
+        command = cli.headcount.get_command(click.Context(cli.headcount), name)
+        assert command is not None
+        assert command.get_short_help_str(limit=100) == summary
+
+
+def test_a_full_disk_under_the_output_is_an_error_without_a_traceback(tmp_path: Path) -> None:
+    require(Path("/dev/full").exists(), "/dev/full")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "headcount", "organiser", "init", tmp_path / "key"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={"PYTHONPATH": ":".join(sys.path)},
+        )
+    assert done.returncode == 2
+    assert done.stderr == "headcount: error: no space left on device\n"
 
 
 def test_it_runs_as_a_module_into_a_pipe() -> None:
