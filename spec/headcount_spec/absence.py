@@ -175,6 +175,9 @@ def show_absence(entries: Iterable[Leaf], promise: Promise) -> list[Leaf]:
     """The leaves that check_absence needs, of all entries from the scope's manifest on.
 
     Reads no further than it must. Whether they show anything is said by check_absence.
+
+    Raises:
+        ProofError: the promised entry is among them, at whatever place.
     """
     walk = iter(entries)
     shown = [leaf for leaf in [next(walk, None)] if leaf is not None]
@@ -182,6 +185,8 @@ def show_absence(entries: Iterable[Leaf], promise: Promise) -> list[Leaf]:
     around: _Around | None = None  # in the manifest's own batch nothing is looked for
     for index, data in walk:
         entry = _parsed(data)
+        if leaf_hash(data) == promise.leaf_hash:
+            raise ProofError(f"the promised entry is there: entry {index}")
         if around is not None:
             around.add((index, data), entry, promise, manifest)
         if isinstance(entry, Seal):

@@ -163,7 +163,7 @@ def accuse(
 
     Raises:
         MalformedError: the checkpoint is not one.
-        ProofError: there is nothing to show.
+        ProofError: the promise was kept, or there is nothing to show.
     """
     size = parse_checkpoint(checkpoint).checkpoint.size
     leaves = tuple(show_absence(entries, promise))
