@@ -63,7 +63,8 @@ def _ledger(*, closed: bool = True, extra: int | None = None) -> Ledger:
 
 
 def _pledge(i: int) -> Pledge:
-    return manifests.pledge(ledgers.campaign(), i)
+    pledge: Pledge = manifests.pledge(ledgers.campaign(), i)
+    return pledge
 
 
 def _revision(i: int, serial: int = 1) -> Any:
@@ -159,7 +160,7 @@ def _kept() -> list[Case]:
     """Against a ledger that holds the entry."""
     ledger = _ledger()
     seals = [i for i, data in enumerate(ledger.leaves) if data[:1] == b"\x02"]
-    cases = []
+    cases: list[Case] = []
 
     def fail(name: str, entry: Any, pledge: Pledge, indices: Sequence[int], code: Any = ProofError) -> None:
         base = dataclasses.replace(_made(absent, absent, ledger), promise=_promise(entry))
@@ -219,7 +220,8 @@ def _kept() -> list[Case]:
 
 
 def _place(ledger: Ledger, entry: Any) -> int:
-    return ledger.leaves.index(entry.to_bytes())
+    index: int = ledger.leaves.index(entry.to_bytes())
+    return index
 
 
 def _forged() -> list[Case]:
@@ -234,7 +236,7 @@ def _forged() -> list[Case]:
     lied = (right.leaves[0], (index, seal), *right.leaves[2:])
     stranger = Policy(logs=(dataclasses.replace(ledger.policy.logs[0], key=_OTHER.verification_key),))
     unsigned = right.checkpoint.rsplit("—".encode(), 1)[0]
-    replaced = {
+    replaced: dict[str, tuple[Any, dict[str, Any]]] = {
         "promise-by-another-key": (SignatureError, {"promise": _promise(absent, _OTHER)}),
         "promise-changed": (
             SignatureError,
