@@ -106,8 +106,8 @@ def judge_command(accusation: Path, policy: Path, refuting: Path | None) -> None
             say(line)
         return
     say(f"refuted: what was promised is entry {found.index} of {found.checkpoint.origin}")
-    if found.checkpoint == verified.checkpoint:
-        say("  In the same tree an accusation holds too: the ledger does not keep the order of its batches.")
+    say("  That the accusation holds as well shows another fault: the ledger does not keep the order of its")
+    say("  batches, or has signed two histories. headcount audit names it.")
     raise SystemExit(ProtocolError.exit_code)
 
 
