@@ -72,9 +72,8 @@ def check_absence(leaves: Sequence[Leaf], promise: Promise, scope_id: ScopeId) -
         raise ProofError("the batch of the manifest is not shown")
     first_batch, first_index = seal.batch + 1, last.index + 1
     is_closing = is_replaced = False
-    windows = _windows(items[2:])
-    for window in windows:
-        seal = _following(last, seal, window[-1])
+    for window, following in _windows(items[2:]):
+        seal = _checked_seal(following, last, seal)
         is_replaced |= _check_window([last, *window], promise)
         is_closing = any(_closes(item.entry, manifest) for item in window)
         last = window[-1]
@@ -108,23 +107,20 @@ def _manifest_in(entry: Entry | None) -> Manifest | None:
     return manifest
 
 
-def _windows(items: Sequence[_Item]) -> Iterator[list[_Item]]:
-    """The leaves of each batch, its seal last."""
+def _windows(items: Sequence[_Item]) -> Iterator[tuple[list[_Item], Seal]]:
+    """The leaves of each batch, its seal among them and beside them."""
     window: list[_Item] = []
     for item in items:
         window.append(item)
         if isinstance(item.entry, Seal):
-            yield window
+            yield window, item.entry
             window = []
     if window:
         raise ProofError("a batch is shown without its seal")
 
 
-def _following(last: _Item, seal: Seal, item: _Item) -> Seal:
-    """The next seal, if no other batch can be between the two."""
-    following = item.entry
-    if not isinstance(following, Seal):
-        raise ProofError("a batch is shown without its seal")
+def _checked_seal(following: Seal, last: _Item, seal: Seal) -> Seal:
+    """The next seal, if no other batch can be between the two; last is the leaf of the one before."""
     place = (following.batch, following.first_index, following.prev_seal)
     if place != (seal.batch + 1, last.index + 1, last.hash):
         raise ProofError("a seal does not follow the one before it")

@@ -17,6 +17,7 @@ from headcount_spec.note import SigningKey
 from headcount_spec.pledge import Pledge
 from headcount_spec.policy import Policy
 from headcount_spec.promise import KIND_PLEDGE, KIND_REVISION, Promise, sign_promise
+from headcount_spec.revision import Revision
 from headcount_spec.seal import Seal
 from headcount_spec.tile import TileReader
 from headcount_spec.tlog_proof import TlogProof
@@ -77,7 +78,7 @@ def _promise(entry: Any, key: SigningKey = manifests.LEDGER_KEY, **changes: Any)
         "leaf_hash": leaf_hash(entry.to_bytes()),
         "kind": kind,
         "nullifier": entry.nullifier,
-        "serial": 0 if kind == KIND_PLEDGE else entry.serial,
+        "serial": entry.serial if isinstance(entry, Revision) else 0,
         "deadline": ledgers.campaign().deadline_day,
     }
     return sign_promise(key, **{**fields, **changes})
