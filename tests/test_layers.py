@@ -27,7 +27,7 @@ FLOORS = {
     "headcount_ledger": {"headcount_spec", "headcount_engine"},
     "headcount_issuer": {"headcount_spec", "headcount_engine"},
     "headcount_verifier": {"headcount_spec", "headcount_engine", "headcount_ledger"},
-    "headcount": {"headcount_spec", "headcount_engine", "headcount_ledger.audit"},
+    "headcount": {"headcount_spec", "headcount_engine", "headcount_ledger.audit", "headcount_ledger.reader"},
     "headcount_node": set(PACKAGES),
 }
 

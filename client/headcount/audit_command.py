@@ -9,9 +9,9 @@ import click
 
 from headcount import audit_receipts, audit_verdict, terminal
 from headcount.audit_state import AuditState
-from headcount.fetch import cached, open_fetch
-from headcount.transport import HttpTransport
 from headcount_ledger.audit import audit
+from headcount_ledger.reader.fetch import cached, open_fetch
+from headcount_ledger.reader.transport import HttpTransport
 from headcount_spec.policy import Policy
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 
 from headcount.pledge_file import MAX_SESSION_CHARS, SESSION
 from headcount.question import Ask, Kind, Question
-from headcount.transport import Transport, check, join, origin_of
+from headcount_ledger.reader.transport import Transport, check, join, origin_of
 from headcount_spec import blind_rsa
 from headcount_spec.errors import (
     CodeRefusedError,

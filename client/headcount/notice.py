@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headcount.scope_view import ScopeView
-from headcount.transport import Transport, check, join, origin_of
+from headcount_ledger.reader.transport import Transport, check, join, origin_of
 from headcount_spec.entry import MEDIA_TYPE
 from headcount_spec.errors import MalformedError, MisbehaviourError
 from headcount_spec.jcs import JSON, canonicalise, parse_json

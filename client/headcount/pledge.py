@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from headcount.fetch import open_fetch
-from headcount.ledger_view import open_ledger
 from headcount.pledge_file import PledgeFile, PledgeStore
-from headcount.transport import Transport, check, join, origin_of
+from headcount_ledger.reader.fetch import open_fetch
+from headcount_ledger.reader.transport import Transport, check, join, origin_of
+from headcount_ledger.reader.view import open_ledger
 from headcount_spec import promise as promises
 from headcount_spec.checkpoint import parse_checkpoint
 from headcount_spec.entry import MEDIA_TYPE

@@ -65,17 +65,17 @@ def _place(path: Path, data: bytes, take_name: Callable[[str, str], None]) -> No
         raise ConfigurationError(f"cannot write {path.name}: {exc.strerror}") from exc
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """The bytes of the file.
 
     Raises:
-        ConfigurationError: missing, unreadable, or longer than MAX_BYTES.
+        ConfigurationError: missing, unreadable, or longer than max_bytes.
     """
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except OSError as exc:
         raise ConfigurationError(f"cannot read {path.name}: {exc.strerror}") from exc
-    if len(data) > MAX_BYTES:
-        raise ConfigurationError(f"{path.name} is longer than {MAX_BYTES} bytes")
+    if len(data) > max_bytes:
+        raise ConfigurationError(f"{path.name} is longer than {max_bytes} bytes")
     return data

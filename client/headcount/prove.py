@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from headcount.fetch import open_fetch
 from headcount.issuance import Conversation
-from headcount.ledger_view import LedgerView, Progress, open_ledger
 from headcount.pledge_file import PledgeFile, PledgeStore, Step
 from headcount.question import Ask
 from headcount.scope_view import ScopeView, find_scope
-from headcount.transport import Transport
+from headcount_ledger.reader.fetch import open_fetch
+from headcount_ledger.reader.transport import Transport
+from headcount_ledger.reader.view import LedgerView, Progress, open_ledger
 from headcount_spec.errors import ConfigurationError, MalformedError, NotEligibleError
 from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId

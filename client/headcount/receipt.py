@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from headcount import private_file
-from headcount.fetch import open_fetch
-from headcount.ledger_view import LedgerView, Progress, open_ledger
 from headcount.pledge_file import PledgeFile, PledgeStore
-from headcount.transport import Transport
+from headcount_ledger.reader.fetch import open_fetch
+from headcount_ledger.reader.transport import Transport
+from headcount_ledger.reader.view import LedgerView, Progress, open_ledger
 from headcount_spec.entry import parse_entry
 from headcount_spec.errors import ConfigurationError, MalformedError, MisbehaviourError
 from headcount_spec.merkle import LeafHash, leaf_hash

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headcount.pledge import choose_verifier, send
 from headcount.pledge_file import Change, PledgeFile, PledgeStore
-from headcount.transport import Transport
+from headcount_ledger.reader.transport import Transport
 from headcount_spec.errors import ConfigurationError, NotEligibleError, RevisionConflictError
 from headcount_spec.revision import MAX_SERIAL
 from headcount_spec.scope import WITHDRAWN

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headcount import draft, private_file
 from headcount.notice import post
-from headcount.transport import Transport
+from headcount_ledger.reader.transport import Transport
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.jcs import JSON, canonicalise
 from headcount_spec.lint import ERROR, Finding, lint

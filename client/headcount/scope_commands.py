@@ -10,12 +10,12 @@ from headcount import draft as drafts
 from headcount import notice as notices
 from headcount import organiser as organisers
 from headcount import scope as scopes
-from headcount.fetch import is_url, open_fetch
-from headcount.ledger_view import open_ledger
 from headcount.scope_view import ScopeView, find_scope
 from headcount.signer_commands import today
 from headcount.terminal import FILE, FOLDER, LEDGER, POLICY, SCOPE, hint, progress, read_policy, say
-from headcount.transport import HttpTransport
+from headcount_ledger.reader.fetch import is_url, open_fetch
+from headcount_ledger.reader.transport import HttpTransport
+from headcount_ledger.reader.view import open_ledger
 from headcount_spec import signature
 from headcount_spec.errors import ProtocolError
 from headcount_spec.lint import ERROR, Finding

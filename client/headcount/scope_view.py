@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from headcount.ledger_view import LedgerView, Progress
+from headcount_ledger.reader.view import LedgerView, Progress
 from headcount_spec import notice as notices
 from headcount_spec.errors import (
     MalformedError,

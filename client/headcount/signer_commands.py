@@ -10,12 +10,12 @@ import click
 from headcount import pledge as pledging
 from headcount import prove as proving
 from headcount import revise as revising
-from headcount.ledger_view import LedgerView
 from headcount.memory import Memory
 from headcount.pledge_file import PledgeFile
 from headcount.scope_view import ScopeView
 from headcount.terminal import FILE, LEDGER, POLICY, SCOPE, asker, progress, read_policy, say
-from headcount.transport import HttpTransport, origin_of
+from headcount_ledger.reader.transport import HttpTransport, origin_of
+from headcount_ledger.reader.view import LedgerView
 from headcount_spec.errors import ConfigurationError
 from headcount_spec.scope import PLAIN, Manifest, ScopeId
 from headcount_spec.text import day_of, format_day

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from headcount.ledger_view import Progress
 from headcount.question import Ask, Question
+from headcount_ledger.reader.view import Progress
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.policy import MAX_POLICY_BYTES, Policy
 from headcount_spec.scope import ScopeId

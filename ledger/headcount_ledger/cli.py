@@ -9,6 +9,11 @@ import click
 
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.ledger import Ledger, create
+from headcount_ledger.mirror import mirror
+from headcount_ledger.reader.fetch import open_fetch
+from headcount_ledger.reader.transport import HttpTransport
+from headcount_spec.errors import ConfigurationError, MalformedError, UnavailableError
+from headcount_spec.policy import Policy
 from headcount_spec.text import day_of, format_day
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -69,3 +74,41 @@ def status_command(directory: Path) -> None:
         if head.published is None:
             click.echo("the last batch is committed and not published; the next seal finishes it")
         click.echo(f"{opened.waiting()} pledges wait")
+
+
+@ledger.command("mirror")
+@click.argument("url")
+@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+@click.option(
+    "--policy",
+    "policy_file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Whom to trust about the ledger (tlog-policy).",
+)
+@click.option(
+    "--every", "every_s", metavar="SECONDS", type=click.IntRange(1), help="Go on, and look again so often."
+)
+def mirror_command(url: str, directory: Path, policy_file: Path, every_s: int | None) -> None:
+    """Keep a verified copy of the ledger at URL in DIR.
+
+    DIR can be served as it is, and every command that takes a ledger takes DIR. A run that was stopped
+    goes on where it was; a ledger that goes back or shows another history is refused.
+    """
+    try:
+        policy = Policy.from_bytes(policy_file.read_bytes())
+    except (OSError, MalformedError) as exc:
+        raise ConfigurationError(f"cannot read {policy_file.name}: {exc}") from exc
+    while True:
+        with HttpTransport() as transport:
+            try:
+                held = mirror(open_fetch(url, transport), policy, directory)
+                origin, size = held.checkpoint.origin, held.checkpoint.size
+                click.echo(f"mirrored: {origin}, {size} entries, {held.added} of them new")
+            except UnavailableError as exc:
+                if every_s is None:
+                    raise
+                click.echo(f"headcount: {exc}; trying again in {every_s} seconds", err=True)
+        if every_s is None:
+            return
+        time.sleep(every_s)

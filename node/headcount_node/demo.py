@@ -29,8 +29,8 @@ from headcount import (
     prove,
     receipt,
 )
-from headcount.fetch import directory_fetch
 from headcount_ledger.ledger import read_key
+from headcount_ledger.reader.fetch import directory_fetch
 from headcount_node import campaign
 from headcount_node.config import Listen
 from headcount_node.mailbox import Mailbox

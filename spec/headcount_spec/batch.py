@@ -15,13 +15,13 @@ from headcount_spec.pledge import Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.seal import Seal
 
-_Key = tuple[int, bytes, int]
+Key = tuple[int, bytes, int]  # kind of entry, nullifier or leaf hash, serial
 _SEAL_RANK = 4
 
 
 def order(entries: Iterable[Entry]) -> list[Entry]:
     """The entries in the order of a batch."""
-    return sorted(entries, key=_key)
+    return sorted(entries, key=sort_key)
 
 
 def check_order(entries: Sequence[Entry]) -> int | None:
@@ -30,16 +30,17 @@ def check_order(entries: Sequence[Entry]) -> int | None:
     Equal keys are in order: that a nullifier stands twice is another fault, with another name.
     Whether the last entry is a seal is not asked; that nothing follows a seal is.
     """
-    last: _Key = (0, b"", 0)
+    last: Key = (0, b"", 0)
     for index, entry in enumerate(entries):
-        key = _key(entry)
+        key = sort_key(entry)
         if key < last or last[0] == _SEAL_RANK:
             return index
         last = key
     return None
 
 
-def _key(entry: Entry) -> _Key:
+def sort_key(entry: Entry) -> Key:
+    """By what the entries of a batch ascend."""
     if isinstance(entry, Pledge):
         return (1, entry.nullifier, 0)
     if isinstance(entry, Revision):

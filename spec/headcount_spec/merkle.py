@@ -72,7 +72,7 @@ def subtrees(leaf_hashes: Sequence[bytes]) -> Subtree:
 
 def root_from_subtrees(subtree: Subtree, size: int) -> RootHash:
     """The root hash of the tree of size leaves, folded from the roots of its perfect subtrees."""
-    return RootHash(_range_hash(subtree, 0, size)) if size else EMPTY_ROOT
+    return RootHash(range_hash(subtree, 0, size)) if size else EMPTY_ROOT
 
 
 def inclusion_path(tree: Sequence[bytes] | Subtree, index: int, size: int | None = None) -> list[bytes]:
@@ -86,12 +86,12 @@ def inclusion_path(tree: Sequence[bytes] | Subtree, index: int, size: int | None
     path = []
     start, end = 0, size
     while end - start > 1:
-        middle = start + _split(end - start)
+        middle = start + split(end - start)
         if index < middle:
-            path.append(_range_hash(subtree, middle, end))
+            path.append(range_hash(subtree, middle, end))
             end = middle
         else:
-            path.append(_range_hash(subtree, start, middle))
+            path.append(range_hash(subtree, start, middle))
             start = middle
     path.reverse()
     return path
@@ -110,15 +110,15 @@ def consistency_path(tree: Sequence[bytes] | Subtree, old_size: int, size: int |
     path = []
     start, end = 0, size
     while old_size != end:
-        middle = start + _split(end - start)
+        middle = start + split(end - start)
         if old_size <= middle:
-            path.append(_range_hash(subtree, middle, end))
+            path.append(range_hash(subtree, middle, end))
             end = middle
         else:
-            path.append(_range_hash(subtree, start, middle))
+            path.append(range_hash(subtree, start, middle))
             start = middle
     if start:  # otherwise the last subtree is the whole old tree, whose root the verifier has
-        path.append(_range_hash(subtree, start, end))
+        path.append(range_hash(subtree, start, end))
     path.reverse()
     return path
 
@@ -287,7 +287,7 @@ class CompactRange:
         return RootHash(_fold(self._stack)) if self._stack else EMPTY_ROOT
 
 
-def _split(size: int) -> int:
+def split(size: int) -> int:
     """The largest power of two below size (k of RFC 6962, Section 2.1)."""
     return 1 << ((size - 1).bit_length() - 1)
 
@@ -299,7 +299,7 @@ def _fold(hashes: Sequence[bytes]) -> bytes:
     return node
 
 
-def _range_hash(subtree: Subtree, start: int, end: int) -> bytes:
+def range_hash(subtree: Subtree, start: int, end: int) -> bytes:
     """MTH(D[start:end]); start is a multiple of the smallest power of two >= end - start."""
     hashes = []
     while start < end:

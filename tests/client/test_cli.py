@@ -261,7 +261,7 @@ OWN = ("audit", "organiser", "pledge", "prove", "receipt", "revise", "scope", "w
 COMMANDS = [
     *((name,) for name in OWN),
     ("organiser", "init"),
-    ("receipt", "fetch"),
+    *(("receipt", name) for name in ("accuse", "fetch", "judge")),
     ("receipt", "verify"),
     *(("scope", name) for name in ("draft", "lint", "notice", "publish", "show")),
 ]

@@ -9,7 +9,7 @@ import pytest
 import keys
 import manifests
 from headcount import Answer, draft, find_scope, notice, open_ledger, organiser, scope
-from headcount.fetch import open_fetch
+from headcount_ledger.reader.fetch import open_fetch
 from headcount_spec import jcs, signature
 from headcount_spec.errors import (
     ConfigurationError,

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from headcount import HttpTransport
-from headcount.fetch import cached, directory_fetch, http_fetch, max_bytes_of, open_fetch
-from headcount.transport import Answer, check, error_of, join, origin_of
+from headcount_ledger.reader.fetch import cached, directory_fetch, http_fetch, max_bytes_of, open_fetch
+from headcount_ledger.reader.transport import Answer, check, error_of, join, origin_of
 from headcount_spec import errors
 from headcount_spec.errors import (
     ConfigurationError,

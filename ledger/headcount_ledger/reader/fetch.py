@@ -10,7 +10,7 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 
-from headcount.transport import Transport, error_of, join
+from headcount_ledger.reader.transport import Transport, error_of, join
 from headcount_spec.errors import ConfigurationError, MalformedError, NotFoundError, UnavailableError
 from headcount_spec.tile import Fetch
 
