@@ -114,7 +114,7 @@ def test_the_log_names_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 def test_an_exception_of_the_database_names_no_pledge(tmp_path: Path) -> None:
     with fakes.new_ledger(tmp_path) as ledger:
         engine = schema.open_engine(ledger.config.database)
-        row = {name: b"\xcaN4RY" for name in ("nullifier", "scope", "leaf_hash", "revision_key")}
+        row = dict.fromkeys(("nullifier", "scope", "leaf_hash", "revision_key"), b"\xcaN4RY")
         statement = schema.spent.insert().values(**row, choice=1, serial=0)
         with engine.begin() as tx:
             tx.execute(statement)
