@@ -2,10 +2,12 @@
 
 Errors are ``headcount: error: …``, lowercase and without a full stop, followed by ``headcount: hint:``
 lines. Questions and progress appear on stderr, progress on a terminal only, so that stdout can be piped.
+Titles and names are other people's: what would steer the terminal instead of being read is shown as \\uXXXX.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,21 +27,29 @@ from headcount_spec.text import decode_hex
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
+# C0 but the newline, DEL and C1 (ECMA-48), and the explicit directions of UAX #9, Section 2.
+_STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def shown(text: str) -> str:
+    """The text with what steers a terminal made visible; JSON stays the same JSON."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
 
 def say(text: str) -> None:
     """A sentence of the result."""
-    click.echo(text)
+    click.echo(shown(text))
 
 
 def error(text: str) -> None:
     """What went wrong."""
-    text = " ".join(text.split()).rstrip(".")
+    text = shown(" ".join(text.split())).rstrip(".")
     click.echo(f"headcount: error: {text[:1].lower()}{text[1:]}", err=True)
 
 
 def hint(text: str) -> None:
     """What may help."""
-    click.echo(f"headcount: hint: {text}", err=True)
+    click.echo(f"headcount: hint: {shown(text)}", err=True)
 
 
 @contextmanager
@@ -83,7 +93,7 @@ def asker(address: str | None) -> Ask:
 
 def _prompt(text: str) -> str:
     try:
-        answer: str = click.prompt(text, err=True)
+        answer: str = click.prompt(shown(text), err=True)
     except click.Abort:
         click.echo(err=True)  # what follows is not the answer
         raise

@@ -136,7 +136,11 @@ def open_engine(path: Path) -> Engine:
     WAL with synchronous=FULL: a commit is durable when it returns. secure_delete: what is deleted
     is overwritten. temp_store: nothing is sorted in files beside the database.
     """
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+        hide_parameters=True,  # an exception's message may reach a log: no nullifier in it
+    )
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: Any) -> None:

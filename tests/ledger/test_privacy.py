@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 import fakes
 import manifests
 from fakes import DAY
+from headcount_ledger import schema
 from headcount_ledger.ledger import Ledger
 from headcount_spec.pledge import Pledge
 from headcount_spec.scope import Manifest
@@ -107,6 +109,19 @@ def test_the_log_names_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     text = caplog.text
     assert "5 pledges" in text
     assert not re.search(r"[0-9a-f]{16}", text)
+
+
+def test_an_exception_of_the_database_names_no_pledge(tmp_path: Path) -> None:
+    with fakes.new_ledger(tmp_path) as ledger:
+        engine = schema.open_engine(ledger.config.database)
+        row = dict.fromkeys(("nullifier", "scope", "leaf_hash", "revision_key"), b"\xcaN4RY")
+        statement = schema.spent.insert().values(**row, choice=1, serial=0)
+        with engine.begin() as tx:
+            tx.execute(statement)
+        with pytest.raises(IntegrityError) as caught, engine.begin() as tx:
+            tx.execute(statement)
+        engine.dispose()
+    assert "N4RY" not in str(caught.value)
 
 
 def test_no_table_has_a_time(tmp_path: Path) -> None:

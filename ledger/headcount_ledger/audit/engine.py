@@ -1,20 +1,22 @@
 """The audit of a bare log from its published files: one pass over the entry bundles, in order.
 
-For each block of 256 entries the bundle is cut, hashed and verified (``bundle``, pure), set against
-the tiles (``block``, pure) and merged into the recount; seals are judged as they come.
+Each block of 256 entries is read and settled (``blocks``) and merged into the recount; seals are judged
+as they come.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from headcount_ledger.audit import trust
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_scope_quorum, judge_checkpoint
-from headcount_ledger.audit.block import NO_HASH, Block, is_over, settle
-from headcount_ledger.audit.bundle import EMPTY_SCAN, BundleScan, scan_bundle
+from headcount_ledger.audit.block import Block
+from headcount_ledger.audit.blocks import BlockReader
+from headcount_ledger.audit.bundle import BundleScan
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.files import Files
+from headcount_ledger.audit.hint import check_hints
 from headcount_ledger.audit.receipt import (
     Found,
     HeldReceipt,
@@ -31,17 +33,14 @@ from headcount_ledger.audit.strangers import Differences
 from headcount_ledger.audit.totals import TotalsAudit
 from headcount_ledger.audit.tree import TreeRecount
 from headcount_spec.checkpoint import Checkpoint
-from headcount_spec.errors import MalformedError, UnavailableError
+from headcount_spec.errors import UnavailableError
 from headcount_spec.merkle import LeafHash, RootHash
 from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 from headcount_spec.seal import Seal
-from headcount_spec.text import parse_decimal
-from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch
+from headcount_spec.tile import Fetch
 
 Progress = Callable[[int, int], None]  # entries done, entries in all
-
-MAX_GAPS = 16  # blocks in a row without any file: the rest is not there either
 
 
 def audit(
@@ -89,7 +88,6 @@ class _Audit:
         self.leaves_at: dict[int, LeafHash] = {}
         self.held: list[HeldReceipt] = []
         self.states: tuple[ReceiptState, ...] = ()
-        self.is_whole = True  # every block could be read
 
     def run(self) -> AuditReport:
         """Everything."""
@@ -102,12 +100,13 @@ class _Audit:
         self._prepare_marks()
         self.tree = TreeRecount(self.files, checkpoint.size, self.faults)
         self.recount = Recount(checkpoint.origin, self.policy.log_keys(checkpoint.origin), self.faults)
+        self.blocks = BlockReader(self.files, self.tree, self.recount.judges, self.differences, self.faults)
         archive = Archive(self.files, self.policy, self.faults)
         totals = TotalsAudit(self.files, self.recount, self.faults)
         self.seals = SealAudit(checkpoint.origin, archive, totals, self.recount, self.faults)
         self.root_before = self.tree.root()
         try:
-            for block, scan, data in self._blocks(checkpoint):
+            for block, scan, data in self.blocks.read(checkpoint):
                 self._take_block(block, scan, data)
                 if self.progress is not None:
                     self.progress(self.tree.size, checkpoint.size)
@@ -127,76 +126,6 @@ class _Audit:
         self.wanted = {held.receipt.leaf_hash for held in self.held}
         self.wanted |= {held.receipt.promise.leaf_hash for held in self.held if held.receipt.promise}
         self.wanted_at = {held.receipt.proof.index for held in self.held if held.receipt.proof}
-
-    def _blocks(self, checkpoint: Checkpoint) -> Iterator[tuple[Block, BundleScan, bytes | None]]:
-        """Read and settle the blocks in order."""
-        size = checkpoint.size
-        gaps = 0
-        for number in range(-(-size // TILE_WIDTH)):
-            first = number * TILE_WIDTH
-            width = min(TILE_WIDTH, size - first)
-            data = self._read_bundle(number, width)
-            scan = EMPTY_SCAN if data is None else scan_bundle(data, width, self.recount.judges)
-            tile = self.tree.served_hashes(number, width)
-            gaps = gaps + 1 if data is None and tile is None else 0
-            if gaps == MAX_GAPS:
-                self.is_whole = False
-                self.faults.add("unreadable-file", f"the files of entries {first} to {size - 1} are missing")
-                return
-            if first + width == size:
-                accept = self._leads_to(checkpoint.root)
-            else:
-                accept = is_over(self.tree.parent(number))
-            block = settle(first, width, scan, tile, accept)
-            self._judge_block(block, scan, tile is None, data, number)
-            yield block, scan, data
-
-    def _leads_to(self, root: RootHash) -> Callable[[Sequence[bytes]], bool]:
-        return lambda hashes: self.tree.root_with(hashes) == root
-
-    def _read_bundle(self, number: int, width: int) -> bytes | None:
-        """The bundle, cut to the entries of this size if only the full one is left."""
-        part, full = Bundle(number, width), Bundle(number)
-        data = self.files.find(part.path)
-        if data is None and not part.is_full:
-            data = self.files.find(full.path)
-            if data is not None:
-                scan = scan_bundle(data, TILE_WIDTH, {})
-                data = data[: scan.ends[width - 1]] if len(scan.ends) >= width else data
-        if data is None:
-            self.faults.add("unreadable-file", f"{part.path} is missing", index=number * TILE_WIDTH)
-        return data
-
-    def _judge_block(
-        self, block: Block, scan: BundleScan, is_tile_missing: bool, data: bytes | None, number: int
-    ) -> None:
-        if block.tile_is_wrong:
-            self.faults.add(
-                "broken-tile", f"the tile of level 0 with number {number} is not over its entries"
-            )
-        if NO_HASH in block.hashes:
-            self.is_whole = False
-        if data is None:
-            return
-        is_cut_well = scan.problem_offset == len(data) and (scan.ends[-1:] or (0,)) == (len(data),)
-        if scan.problem and (not is_cut_well or is_tile_missing):
-            self.faults.add(
-                "malformed-bundle",
-                f"bundle {number}: {scan.problem}",
-                index=block.first,
-                offset=scan.problem_offset,
-            )
-        if block.misplaced is not None:
-            place = block.misplaced - block.first
-            leaf = block.leaves[place]
-            self.faults.add(
-                "reordered-batch",
-                "the entry is served at another place than it has in the tree",
-                index=block.misplaced,
-                offset=None if leaf is None else leaf.offset,
-            )
-        if not is_tile_missing:
-            self.differences.add(block, len(data))
 
     def _take_block(self, block: Block, scan: BundleScan, data: bytes | None) -> None:
         cut = 0
@@ -224,7 +153,7 @@ class _Audit:
         self.tree.extend(block.hashes[cut:])
 
     def _close_batch(self, slot: Slot, seal: Seal, part: bytes | None) -> None:
-        if self.is_whole and slot.index + 1 < self.tree.final_size:
+        if self.blocks.is_whole and slot.index + 1 < self.tree.final_size:
             self.tree.check_partials(part)
         if slot.leaf is None:
             number, day = self.seals.next_batch, max(seal.day, self.seals.last_day)
@@ -271,8 +200,8 @@ class _Audit:
         self.tree.finish()
         root = self.tree.root()
         self.roots[self.tree.size] = root
-        is_coherent = self.is_whole and root == checkpoint.root
-        if self.is_whole and not is_coherent:
+        is_coherent = self.blocks.is_whole and root == checkpoint.root
+        if self.blocks.is_whole and not is_coherent:
             self.faults.add(
                 "wrong-root", f"they lead to {root.hex()[:16]}… and {checkpoint.root.hex()[:16]}… is signed"
             )
@@ -280,7 +209,7 @@ class _Audit:
             check_scope_quorum(scope.manifest, judged, self.faults)
         self.differences.name(self.recount, self.faults)
         if is_coherent and not self.recount.has_gaps:
-            self._check_hints()
+            check_hints(self.files, self.recount.scopes, self.tree.size, self.faults)
         for old in self.remembered:
             self._check_remembered(old, judged, is_coherent)
         for checkpoint_held in {c for held in self.held for c in held.checkpoints}:
@@ -292,26 +221,6 @@ class _Audit:
         roots = self.roots if is_coherent else {}
         found = Found(self.places, self.leaves_at, roots, self.seals.last_day)
         self.states = tuple(compare_receipt(held, found, self.faults) for held in self.held)
-
-    def _check_hints(self) -> None:
-        """``scopes/<id>`` lists the places of the scope's notices, so that clients need not search."""
-        for scope_id, scope in self.recount.scopes.items():
-            path = f"scopes/{scope_id.hex()}"
-            data = self.files.read(path)
-            if data is None:
-                continue
-            try:
-                lines = data.decode("ascii").split("\n")
-                if lines.pop():
-                    raise MalformedError("no newline at its end")
-                indices = [parse_decimal(line) for line in lines]
-            except (UnicodeDecodeError, MalformedError) as exc:
-                self.faults.add("wrong-hint", f"{path}: {exc}")
-                continue
-            # A newer one than the checkpoint may have been written meanwhile.
-            known = [index for index in indices if index < self.tree.size]
-            if known != scope.notices or indices != sorted(set(indices)):
-                self.faults.add("wrong-hint", f"{path} lists {len(known)} of {len(scope.notices)} notices")
 
     def _check_remembered(self, old: Checkpoint, judged: JudgedCheckpoint, is_coherent: bool) -> None:
         new = judged.checkpoint
@@ -347,29 +256,9 @@ class _Audit:
             batches=batches,
             faults=self.faults.placed(self._batch_of),
             faults_omitted=self.faults.omitted,
-            scopes={scope.manifest.scope_id: _count(scope) for scope in scopes.values()},
+            scopes={scope.manifest.scope_id: ScopeCount.of(scope) for scope in scopes.values()},
             trusts=trust.sentences(scopes.values(), self.policy, cosigners, remembered=bool(self.remembered)),
             receipts=self.states,
             cosigners=cosigners,
             checkpoint=b"" if judged is None else judged.signed.raw,
         )
-
-
-def _count(scope: ScopeRecount) -> ScopeCount:
-    manifest = scope.manifest
-    choices = {option.number: scope.choices[option.number] for option in manifest.options}
-    return ScopeCount(
-        scope_id=manifest.scope_id,
-        kind=manifest.kind,
-        parent=manifest.parent,
-        title=manifest.title_text,
-        level=manifest.level,
-        gross=scope.gross,
-        withdrawn=scope.withdrawn,
-        choices=choices,
-        threshold=manifest.threshold,
-        reached=scope.reached,
-        opens=manifest.opens,
-        closes=manifest.closes,
-        closed=scope.closed_in is not None,
-    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from headcount_ledger.audit.fault import Fault
 from headcount_ledger.audit.receipt import ReceiptState
-from headcount_ledger.audit.scopes import Reached
+from headcount_ledger.audit.scopes import Reached, ScopeRecount
 from headcount_spec.scope import ScopeId
 from headcount_spec.text import format_day
 
@@ -30,6 +30,27 @@ class ScopeCount:
     opens: int  # day
     closes: int
     closed: bool  # its closing batch is there
+
+    @classmethod
+    def of(cls, scope: ScopeRecount) -> ScopeCount:
+        """What the recount has come to."""
+        manifest = scope.manifest
+        choices = {option.number: scope.choices[option.number] for option in manifest.options}
+        return cls(
+            scope_id=manifest.scope_id,
+            kind=manifest.kind,
+            parent=manifest.parent,
+            title=manifest.title_text,
+            level=manifest.level,
+            gross=scope.gross,
+            withdrawn=scope.withdrawn,
+            choices=choices,
+            threshold=manifest.threshold,
+            reached=scope.reached,
+            opens=manifest.opens,
+            closes=manifest.closes,
+            closed=scope.closed_in is not None,
+        )
 
     @property
     def live(self) -> int:
