@@ -76,7 +76,7 @@ class Ledger:
         config: LedgerConfig,
         key: SigningKey,
         store: Store,
-        cosign: Cosign = no_witnesses,
+        cosign: Cosign | None = None,
         halt: Callable[[str], object] = end_process,
     ) -> None:
         self.config = config
@@ -84,16 +84,23 @@ class Ledger:
         self.storage: Storage = DirectoryStorage(config.public)
         self._key = key
         self._store = store
+        self._witness_policy: Policy | None = None
+        if cosign is None and config.witness_policy is not None:
+            self._witness_policy = read_policy(config.witness_policy, self.verification_key)
+            # The storage is looked up at each read: whoever replaces it means all of us.
+            read = lambda path: self.storage.read(path)  # noqa: E731
+            cosign = Witnesses(self._witness_policy, self.verification_key, read, wall_clock)
         self._cosign = cosign
         self._writer = Writer(store, config.max_waiting, halt)
         self._intake = Intake(store, self._writer, key)
 
     @classmethod
-    def open(cls, config: LedgerConfig, cosign: Cosign = no_witnesses) -> Ledger:
-        """A ledger that exists.
+    def open(cls, config: LedgerConfig, cosign: Cosign | None = None) -> Ledger:
+        """A ledger that exists; without a cosign of the caller's, the configured witnesses are asked.
 
         Raises:
-            ConfigurationError: there is none; `headcount ledger create` makes one.
+            ConfigurationError: there is none; `headcount ledger create` makes one. Or the witness
+                policy cannot be used.
             CorruptionError: its database is not the one of what it has published.
         """
         if not config.database.is_file() or not config.key.is_file():
