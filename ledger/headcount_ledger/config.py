@@ -20,9 +20,7 @@ class LedgerConfig:
     directory: Path  # holds the database, the key and the published tree; made by `headcount ledger create`
     tick_s: int = DEFAULT_TICK_S  # batches are sealed at multiples of it; longer hides more, shows later
     max_waiting: int = DEFAULT_MAX_WAITING  # requests that wait for the writer; one more is answered 503
-    witnesses: Path | None = (
-        None  # a tlog-policy; without it, the file `witnesses` in the directory if it is there
-    )
+    witnesses: Path | None = None  # a tlog-policy; if none is named, the file `witnesses` in the directory
 
     def __post_init__(self) -> None:
         if self.tick_s < 1:

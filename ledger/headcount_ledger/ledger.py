@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from headcount_ledger import durable, schema, taking
 from headcount_ledger.building import Batch
+from headcount_ledger.clock import wall_clock
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.head import Head, insert_head, load_head
 from headcount_ledger.history import check_history
@@ -18,8 +20,9 @@ from headcount_ledger.pending import Pending
 from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
 from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage, find
 from headcount_ledger.store import Store
+from headcount_ledger.witnesses import Witnesses, read_policy
 from headcount_ledger.writer import Writer, end_process
-from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
+from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError
 from headcount_spec.merkle import EMPTY_ROOT, LeafHash
 from headcount_spec.note import SigningKey, VerificationKey
@@ -84,13 +87,7 @@ class Ledger:
         self.storage: Storage = DirectoryStorage(config.public)
         self._key = key
         self._store = store
-        self._witness_policy: Policy | None = None
-        if cosign is None and config.witness_policy is not None:
-            self._witness_policy = read_policy(config.witness_policy, self.verification_key)
-            # The storage is looked up at each read: whoever replaces it means all of us.
-            read = lambda path: self.storage.read(path)  # noqa: E731
-            cosign = Witnesses(self._witness_policy, self.verification_key, read, wall_clock)
-        self._cosign = cosign
+        self._cosign = self._witnesses() if cosign is None else cosign
         self._writer = Writer(store, config.max_waiting, halt)
         self._intake = Intake(store, self._writer, key)
 
@@ -128,6 +125,13 @@ class Ledger:
         self._writer.close()
         self._store.close()
 
+    def _witnesses(self) -> Cosign:
+        path = self.config.witness_policy
+        if path is None:
+            return no_witnesses
+        policy = read_policy(path, self.verification_key)
+        return Witnesses(policy, self.verification_key, lambda file: self.storage.read(file), wall_clock)
+
     @property
     def origin(self) -> str:
         """The origin line of its checkpoints."""
@@ -143,7 +147,11 @@ class Ledger:
 
         Raises:
             UnavailableError: another one runs.
+            ConfigurationError: there were witnesses, and now none is configured.
         """
+        if self._cosign is no_witnesses and _is_cosigned(find(self.storage, CHECKPOINT)):
+            # A command that does not know the node's file must not publish past the witnesses.
+            raise ConfigurationError("the published checkpoint has cosignatures: name the witnesses' policy")
         pending = Pending(self.config.pending)
         with Sequencer(
             self._store, self.storage, pending, self._key, self.config.lock, self._cosign
@@ -167,7 +175,17 @@ class Ledger:
 
     def policy(self, url: str | None = None) -> Policy:
         """The trust policy with which clients read this ledger."""
-        return Policy(logs=(Log(self.verification_key, url),))
+        logs = (Log(self.verification_key, url),)
+        if isinstance(self._cosign, Witnesses):
+            return dataclasses.replace(self._cosign.policy, logs=logs)
+        return Policy(logs=logs)
+
+
+def _is_cosigned(published: bytes | None) -> bool:
+    try:
+        return published is not None and len(parse_checkpoint(published).note.signatures) > 1
+    except MalformedError:
+        return False  # the sequencer will say so
 
 
 def read_key(path: Path) -> SigningKey:
