@@ -88,8 +88,10 @@ class Ledger:
         self._key = key
         self._store = store
         self._cosign = self._witnesses() if cosign is None else cosign
+        witnesses = self._cosign.policy.witnesses if isinstance(self._cosign, Witnesses) else ()
+        keys = None if cosign is not None else {witness.key for witness in witnesses}
         self._writer = Writer(store, config.max_waiting, halt)
-        self._intake = Intake(store, self._writer, key)
+        self._intake = Intake(store, self._writer, key, keys)
 
     @classmethod
     def open(cls, config: LedgerConfig, cosign: Cosign | None = None) -> Ledger:

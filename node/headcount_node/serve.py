@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -56,21 +57,25 @@ def check_ports(config: NodeConfig) -> None:
 class Processes:
     """The running parts of a node."""
 
-    def __init__(self, config_path: Path, log: Path | None = None) -> None:
-        """Start them; their output goes to the log, else to ours."""
+    def __init__(
+        self, config_path: Path, log: Path | None = None, commands: Sequence[Sequence[str]] = ()
+    ) -> None:
+        """Start them, and headcount commands beside them; their output goes to the log, else to ours."""
         config = NodeConfig.from_file(config_path)
         check_ports(config)
         environment = {**os.environ, CONFIG_VARIABLE: str(config_path.resolve())}
         output = log.open("ab") if log else None
+        programs = [["headcount_node.serve", name] for name in parts(config)]
+        programs += [["headcount", *command] for command in commands]
         self._children = [
             subprocess.Popen(
-                [sys.executable, "-m", "headcount_node.serve", name],
+                [sys.executable, "-m", *program],
                 env=environment,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # a terminal's Ctrl-C reaches us alone, and we stop them in order
             )
-            for name in parts(config)
+            for program in programs
         ]
         if output:
             output.close()
