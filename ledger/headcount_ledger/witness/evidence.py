@@ -50,7 +50,7 @@ class Evidence:
         data = json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n"
         try:
             durable.create_files([(path, data)])
-        except (CorruptionError, UnavailableError) as exc:  # two at once, or a full disk: the refusal stands
+        except (CorruptionError, UnavailableError, OSError) as exc:  # the refusal stands all the same
             log.error("evidence was not kept: %s", exc)
 
 
