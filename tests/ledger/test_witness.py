@@ -458,9 +458,11 @@ def test_a_log_that_is_added_later_begins_at_zero(folder: Path, clock: fakes.Fak
         assert witness.add_checkpoint(add(3, checkpoint(4, key=STRANGER))) == Stale(0)
         assert witness.add_checkpoint(request(3, 6)) == Stale(5)
     (folder / "logs").write_text("quorum none\n")
-    with Witness.open(folder, clock) as witness:
-        with pytest.raises(ProtocolError, match="does not know the log"):
-            witness.add_checkpoint(request(5, 6))
+    with (
+        Witness.open(folder, clock) as witness,
+        pytest.raises(ProtocolError, match="does not know the log"),
+    ):
+        witness.add_checkpoint(request(5, 6))
     (folder / "logs").write_text(f"log {LOG.verification_key.to_text()}\nquorum none\n")
     with Witness.open(folder, clock) as witness:
         assert witness.add_checkpoint(request(0, 6)) == Stale(5)  # nothing is forgotten
