@@ -77,6 +77,7 @@ def test_it_cosigns_a_log_that_tlog_scales_wrote_and_proved(tmp_path: Path) -> N
                     (folder / level / index).mkdir(parents=True, exist_ok=True)
             written.commit(signers)
             theirs = reader.TilesReader(backend.make_backend(str(folder)))
+            theirs.get_checkpoint()
             proof = tuple(theirs.get_consistency_proof(old, old + step).node_hashes) if old else ()
             raw = (folder / "checkpoint").read_bytes()
             answer = client.post("/add-checkpoint", data=AddCheckpoint(old, proof, raw).to_bytes())
