@@ -19,6 +19,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from headcount_ledger.clock import wall_clock
+from headcount_ledger.witness.buffered import Buffered
 from headcount_ledger.witness.server import Cosigned, Witness
 from headcount_ledger.writer import end_process
 from headcount_spec.errors import (
@@ -84,10 +85,11 @@ def create_app(witness: Witness, halt: Callable[[str], object] = end_process) ->
     return app
 
 
-def from_environment() -> Flask:
-    """The application in a process that serves it."""
+def from_environment() -> Buffered:
+    """The ASGI application in a process that serves it."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")  # no times
-    return create_app(Witness.open(Path(os.environ[DIRECTORY_VARIABLE]), wall_clock))
+    witness = Witness.open(Path(os.environ[DIRECTORY_VARIABLE]), wall_clock)
+    return Buffered(create_app(witness), MAX_REQUEST_BYTES)
 
 
 def _body() -> bytes:

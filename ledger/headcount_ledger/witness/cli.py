@@ -13,7 +13,7 @@ from headcount_spec.errors import ConfigurationError
 from headcount_spec.note import VerificationKey
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
-_THREADS = 8  # requests at once
+_CONNECTIONS = 1024  # at once; each has ten seconds to send its request
 _HEADER_TIMEOUT_MS = 10_000
 
 
@@ -68,11 +68,10 @@ def serve_command(directory: Path, listen: str) -> None:
         "headcount_ledger.witness.app:from_environment",
         address=host,
         port=port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGI,
         factory=True,
         workers=1,
-        blocking_threads=_THREADS,
-        backpressure=_THREADS * 16,
+        backpressure=_CONNECTIONS,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
         log_level=LogLevels.error,
         log_access=False,
