@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -44,6 +45,7 @@ from headcount_spec.tlog_witness import (
     monitoring_path,
     parse_cosignatures,
 )
+from ports import free_ports
 from witnessing import LEAVES, LOG, OTHER, checkpoint, request
 
 STRANGER = SigningKey("stranger.example", b"\7" * 32)
@@ -510,12 +512,25 @@ def test_a_witness_is_created_once_and_its_key_is_private(tmp_path: Path) -> Non
 
 
 def test_a_directory_without_a_witness_is_not_served(tmp_path: Path) -> None:
-    result = CliRunner().invoke(witness_command, ["serve", str(tmp_path), "--listen", "127.0.0.1:1"])
+    result = CliRunner().invoke(
+        witness_command, ["serve", str(tmp_path), "--listen", f"127.0.0.1:{free_ports(0)[0]}"]
+    )
     assert isinstance(result.exception, ConfigurationError)
     for listen in ("8000", ":8000", "host:", "host:0", "host:65536", "host:x"):
         result = CliRunner().invoke(witness_command, ["serve", str(tmp_path), "--listen", listen])
         assert result.exit_code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_witness_does_not_share_its_port(folder: Path, witness: Witness) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as Granian does
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        result = CliRunner().invoke(witness_command, ["serve", str(folder), "--listen", listen])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "Address already in use" in str(result.exception)
 
 
 def test_nothing_is_logged_about_who_asks(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -121,6 +121,7 @@ def test_it_starts_and_stops_with_the_server() -> None:
 
 def test_a_worker_finds_its_witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     witnessing.new_witness(tmp_path / "w", fakes.FakeClock()).close()
+    monkeypatch.setattr("headcount_ledger.witness.app.end_with_parent", lambda: None)
     monkeypatch.setenv("HEADCOUNT_CONFIG", str(tmp_path / "w"))
     app = from_environment()
     assert ask(app, "POST", "/add-checkpoint", request(0, 5)).status_code == 200

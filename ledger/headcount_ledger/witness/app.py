@@ -19,6 +19,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from headcount_ledger.clock import wall_clock
+from headcount_ledger.lifeline import end_with_parent
 from headcount_ledger.witness.buffered import Buffered
 from headcount_ledger.witness.server import Cosigned, Witness
 from headcount_ledger.writer import end_process
@@ -88,6 +89,7 @@ def create_app(witness: Witness, halt: Callable[[str], object] = end_process) ->
 def from_environment() -> Buffered:
     """The ASGI application in a process that serves it."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")  # no times
+    end_with_parent()
     witness = Witness.open(Path(os.environ[DIRECTORY_VARIABLE]), wall_clock)
     return Buffered(create_app(witness), MAX_REQUEST_BYTES)
 

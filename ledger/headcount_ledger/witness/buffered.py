@@ -78,8 +78,9 @@ class Buffered:
         try:
             data = b"".join(chunks)
         finally:
-            if hasattr(chunks, "close"):
-                chunks.close()
+            close = getattr(chunks, "close", None)  # PEP 3333
+            if close is not None:
+                close()
         status, headers, _ = started[-1]
         return status, headers, data
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import click
@@ -52,6 +53,7 @@ def serve_command(directory: Path, listen: str) -> None:
     It speaks plain HTTP: put a web server with TLS before it. No address and no time is logged.
     """
     host, port = _listen(listen)
+    _check_free(host, port)
     with Witness.open(directory) as opened:  # what is wrong is said here, not in the worker
         for origin in opened.origins():
             click.echo(f"watching over {origin}")
@@ -77,6 +79,19 @@ def serve_command(directory: Path, listen: str) -> None:
         log_access=False,
         websockets=False,
     ).serve()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Granian shares ports: of two servers each would get every other request, and neither an error."""
+    try:
+        with socket.create_server((host, port), family=_family(host)):
+            pass
+    except OSError as exc:
+        raise ConfigurationError(f"cannot listen on {host}, port {port}: {exc.strerror}") from exc
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _listen(text: str) -> tuple[str, int]:
