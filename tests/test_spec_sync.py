@@ -19,10 +19,13 @@ from headcount_issuer.app import create_app as issuer_app
 from headcount_issuer.issuer import Issuer
 from headcount_ledger.app import create_app as ledger_app
 from headcount_ledger.audit import fault
+from headcount_ledger.witness.app import create_app as witness_app
+from headcount_ledger.witness.server import Witness
 from headcount_spec import problem
 from headcount_spec.entry import MAX_ENTRY_BYTES
 from headcount_spec.promise import PROMISE_BYTES
 from headcount_spec.scope import MAX_MANIFEST_BYTES
+from headcount_spec.tlog_witness import MAX_REQUEST_BYTES
 from headcount_spec.token import TokenRequest
 from headcount_verifier import Redeemer, VerifierConfig
 from headcount_verifier import create_app as verifier_app
@@ -187,6 +190,10 @@ def test_the_issuers_routes_are_documented():
     assert routes(issuer_app(cast(Issuer, None))) == set(operations("issuer"))
 
 
+def test_the_witness_routes_are_documented():
+    assert routes(witness_app(cast(Witness, None))) == set(operations("witness"))
+
+
 @pytest.fixture
 def ledger_client(tmp_path: Path) -> Iterator[Any]:
     with fakes.new_ledger(tmp_path) as ledger:
@@ -239,7 +246,10 @@ def test_the_codes_are_those_of_the_error_tree():
 def test_each_operation_documents_the_status_of_each_of_its_codes():
     for key, item in operations().items():
         statuses = {str(problem.BY_CODE[code].status) for code in item["x-problem-codes"]}
-        assert {status for status in item["responses"] if status >= "400"} == statuses, key
+        answers = {
+            status for status, answer in item["responses"].items() if status >= "400" and "$ref" in answer
+        }
+        assert answers == statuses, key
 
 
 def test_the_sizes_are_those_of_the_code():
@@ -252,6 +262,7 @@ def test_the_sizes_are_those_of_the_code():
     assert size("POST", "/revisions", entry) == REVISION_BYTES
     assert size("POST", "/ledger/entries", entry) == MAX_ENTRY_BYTES
     assert size("POST", "/sessions", "application/json") == MAX_JSON_BYTES
+    assert size("POST", "/add-checkpoint", "text/plain") == MAX_REQUEST_BYTES
     request = TokenRequest(0, bytes(256)).to_bytes()
     assert size("POST", "/token-request", "application/private-token-request") == len(request)
     promise = openapi()["components"]["responses"]["Promise"]["content"]["application/vnd.headcount.promise"]

@@ -17,6 +17,12 @@ from headcount_spec.policy import Policy
 from headcount_spec.text import day_of, format_day
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_WITNESSES = click.option(
+    "--witnesses",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="tlog-policy of the witnesses.  [default: DIR/witnesses, if it is there]",
+)
 
 
 @click.group()
@@ -43,17 +49,19 @@ def create_command(directory: Path, origin: str) -> None:
 @ledger.command("policy")
 @click.argument("directory", metavar="DIR", type=_DIRECTORY)
 @click.option("--url", metavar="URL", help="Where the ledger is served, to stand in the policy.")
-def policy_command(directory: Path, url: str | None) -> None:
+@_WITNESSES
+def policy_command(directory: Path, url: str | None, witnesses: Path | None) -> None:
     """Print the trust policy (tlog-policy) with which clients read the ledger in DIR."""
-    with Ledger.open(LedgerConfig(directory)) as opened:
+    with Ledger.open(LedgerConfig(directory, witnesses=witnesses)) as opened:
         click.echo(opened.policy(url).to_bytes(), nl=False)
 
 
 @ledger.command("seal")
 @click.argument("directory", metavar="DIR", type=_DIRECTORY)
-def seal_command(directory: Path) -> None:
+@_WITNESSES
+def seal_command(directory: Path, witnesses: Path | None) -> None:
     """Seal one batch of what may join one now."""
-    with Ledger.open(LedgerConfig(directory)) as opened:
+    with Ledger.open(LedgerConfig(directory, witnesses=witnesses)) as opened:
         batch = opened.seal(day_of(int(time.time())))
         if batch is None:
             click.echo("nothing to seal")

@@ -20,6 +20,7 @@ class LedgerConfig:
     directory: Path  # holds the database, the key and the published tree; made by `headcount ledger create`
     tick_s: int = DEFAULT_TICK_S  # batches are sealed at multiples of it; longer hides more, shows later
     max_waiting: int = DEFAULT_MAX_WAITING  # requests that wait for the writer; one more is answered 503
+    witnesses: Path | None = None  # a tlog-policy; if none is named, the file `witnesses` in the directory
 
     def __post_init__(self) -> None:
         if self.tick_s < 1:
@@ -29,7 +30,7 @@ class LedgerConfig:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], base: Path) -> LedgerConfig:
-        """Read the table [ledger]; a relative directory is relative to base.
+        """Read the table [ledger]; relative paths are relative to base.
 
         Raises:
             ConfigurationError: a member is missing, unknown or of another type.
@@ -45,9 +46,13 @@ class LedgerConfig:
         for name, value in numbers.items():
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigurationError(f"ledger.{name} is no whole number")
+        witnesses = members.pop("witnesses", None)
+        if not isinstance(witnesses, str | None):
+            raise ConfigurationError("ledger.witnesses is no text")
         if members:
             raise ConfigurationError(f"ledger.{min(members)} is unknown")
-        return cls(base / directory, **numbers)
+        policy = None if witnesses is None else base / witnesses
+        return cls(base / directory, **numbers, witnesses=policy)
 
     @property
     def public(self) -> Path:
@@ -68,6 +73,12 @@ class LedgerConfig:
     def key(self) -> Path:
         """The private key of checkpoints, promises and closings."""
         return self.directory / "key"
+
+    @property
+    def witness_policy(self) -> Path | None:
+        """The policy whose quorum cosigns every checkpoint before it is published; None without one."""
+        usual = self.directory / "witnesses"
+        return self.witnesses or (usual if usual.exists() else None)
 
     @property
     def lock(self) -> Path:

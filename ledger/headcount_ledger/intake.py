@@ -5,6 +5,8 @@ Nothing is reserved before it is verified, and the same entry again gets the sam
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection
 
 from headcount_engine.acceptance import ScopeVerifier
@@ -21,11 +23,13 @@ from headcount_spec.errors import (
     NoticeConflictError,
     RevisionConflictError,
     ScopeClosedError,
+    UnknownKeyError,
 )
 from headcount_spec.merkle import LeafHash, leaf_hash
-from headcount_spec.note import SigningKey
+from headcount_spec.note import SigningKey, VerificationKey
 from headcount_spec.notice import Notice, author, manifest_of, verify_notice
 from headcount_spec.pledge import Pledge
+from headcount_spec.policy import Policy
 from headcount_spec.promise import KIND_PLEDGE, KIND_REVISION, Promise, sign_promise
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
@@ -34,11 +38,19 @@ from headcount_spec.scope import Manifest, ScopeId
 class Intake:
     """Accepts entries for one ledger. Threads may share it."""
 
-    def __init__(self, store: Store, writer: Writer, key: SigningKey) -> None:
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        key: SigningKey,
+        witness_keys: Collection[VerificationKey] | None = None,
+    ) -> None:
+        """Terms may ask for the cosignatures of these keys; None: for anybody's."""
         self._store = store
         self._writer = writer
         self._key = key
         self._log_key = key.verification_key
+        self._witness_keys = witness_keys
         # Sealed terms never change, and a scope once opened stays so; only those are remembered.
         self._verifiers: dict[ScopeId, ScopeVerifier] = {}
         self._opened: set[ScopeId] = set()
@@ -151,6 +163,12 @@ class Intake:
         token_keys = {issuer.token_key for other in others.values() for issuer in other.issuers}
         if any(issuer.token_key in token_keys for issuer in manifest.issuers):
             raise NotEligibleError("a token key of these terms serves another scope")
+        if self._witness_keys is not None:
+            asked = Policy.from_bytes(manifest.witnesses.encode())
+            try:
+                asked.check_quorum(w.name for w in asked.witnesses if w.key in self._witness_keys)
+            except UnknownKeyError as exc:
+                raise NotEligibleError("these terms ask for witnesses that the ledger does not ask") from exc
         for finding in lint.lint(manifest.json, others.values(), day):
             if finding.severity == "error":
                 raise NotEligibleError(f"{finding.path}: {finding.message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from headcount_ledger import durable, schema, taking
 from headcount_ledger.building import Batch
+from headcount_ledger.clock import wall_clock
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.head import Head, insert_head, load_head
 from headcount_ledger.history import check_history
@@ -18,8 +20,9 @@ from headcount_ledger.pending import Pending
 from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
 from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage, find
 from headcount_ledger.store import Store
+from headcount_ledger.witnesses import Witnesses, read_policy
 from headcount_ledger.writer import Writer, end_process
-from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
+from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError
 from headcount_spec.merkle import EMPTY_ROOT, LeafHash
 from headcount_spec.note import SigningKey, VerificationKey
@@ -76,7 +79,7 @@ class Ledger:
         config: LedgerConfig,
         key: SigningKey,
         store: Store,
-        cosign: Cosign = no_witnesses,
+        cosign: Cosign | None = None,
         halt: Callable[[str], object] = end_process,
     ) -> None:
         self.config = config
@@ -84,16 +87,19 @@ class Ledger:
         self.storage: Storage = DirectoryStorage(config.public)
         self._key = key
         self._store = store
-        self._cosign = cosign
+        self._cosign = self._witnesses() if cosign is None else cosign
+        witnesses = self._cosign.policy.witnesses if isinstance(self._cosign, Witnesses) else ()
+        keys = None if cosign is not None else {witness.key for witness in witnesses}
         self._writer = Writer(store, config.max_waiting, halt)
-        self._intake = Intake(store, self._writer, key)
+        self._intake = Intake(store, self._writer, key, keys)
 
     @classmethod
-    def open(cls, config: LedgerConfig, cosign: Cosign = no_witnesses) -> Ledger:
-        """A ledger that exists.
+    def open(cls, config: LedgerConfig, cosign: Cosign | None = None) -> Ledger:
+        """A ledger that exists; without a cosign of the caller's, the configured witnesses are asked.
 
         Raises:
-            ConfigurationError: there is none; `headcount ledger create` makes one.
+            ConfigurationError: there is none; `headcount ledger create` makes one. Or the witness
+                policy cannot be used.
             CorruptionError: its database is not the one of what it has published.
         """
         if not config.database.is_file() or not config.key.is_file():
@@ -121,6 +127,13 @@ class Ledger:
         self._writer.close()
         self._store.close()
 
+    def _witnesses(self) -> Cosign:
+        path = self.config.witness_policy
+        if path is None:
+            return no_witnesses
+        policy = read_policy(path, self.verification_key)
+        return Witnesses(policy, self.verification_key, lambda file: self.storage.read(file), wall_clock)
+
     @property
     def origin(self) -> str:
         """The origin line of its checkpoints."""
@@ -136,7 +149,11 @@ class Ledger:
 
         Raises:
             UnavailableError: another one runs.
+            ConfigurationError: there were witnesses, and now none is configured.
         """
+        if self._cosign is no_witnesses and _is_cosigned(find(self.storage, CHECKPOINT)):
+            # A command that does not know the node's file must not publish past the witnesses.
+            raise ConfigurationError("the published checkpoint has cosignatures: name the witnesses' policy")
         pending = Pending(self.config.pending)
         with Sequencer(
             self._store, self.storage, pending, self._key, self.config.lock, self._cosign
@@ -160,7 +177,17 @@ class Ledger:
 
     def policy(self, url: str | None = None) -> Policy:
         """The trust policy with which clients read this ledger."""
-        return Policy(logs=(Log(self.verification_key, url),))
+        logs = (Log(self.verification_key, url),)
+        if isinstance(self._cosign, Witnesses):
+            return dataclasses.replace(self._cosign.policy, logs=logs)
+        return Policy(logs=logs)
+
+
+def _is_cosigned(published: bytes | None) -> bool:
+    try:
+        return published is not None and len(parse_checkpoint(published).note.signatures) > 1
+    except MalformedError:
+        return False  # the sequencer will say so
 
 
 def read_key(path: Path) -> SigningKey:

@@ -6,7 +6,7 @@
     4  persist            keep the batch manifest
     5  commit             sign, swap the head, staged → spent: one transaction, the commit point
     6  write_tiles        the immutable files
-    7  cosign             collect the witnesses' cosignatures
+    7  cosign             collect the witnesses' cosignatures; without their quorum nothing is published
     8  publish            archive the checkpoint, then replace ``checkpoint``
     9  clean_up           forget what was staged and the pending files
 
@@ -40,7 +40,7 @@ from headcount_spec.scope import ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.tile import TileReader
 
-# From a checkpoint that we have signed to the same with cosignatures.
+# From a checkpoint that we have signed to the same with cosignatures; UnavailableError without a quorum.
 Cosign = Callable[[bytes], bytes]
 
 log = logging.getLogger("headcount.ledger")
@@ -93,14 +93,16 @@ class Sequencer:
         """One tick on this UTC day: a batch of what may join one, None if that is nothing.
 
         Raises:
-            CorruptionError: stored bytes disagree with each other; nothing more is signed.
-            UnavailableError: try again on the next tick.
+            CorruptionError: stored bytes disagree with each other or with a witness; nothing more is signed.
+            UnavailableError: try again on the next tick. A batch that is committed and waits for its
+                witnesses is published before another is begun.
             SystemExit: it is not known what is durable; start again.
         """
         head = self.recover()
         selection = self.select(head, day)
         if selection is None:
             return None
+        self._cosign(head.checkpoint)  # see consult: without a quorum nothing is committed
         batch = self.build(head, selection)
         self.check(head, batch)
         plan = self.persist(batch)
@@ -123,6 +125,21 @@ class Sequencer:
         else:
             self._pending.clear()
         return head
+
+    def consult(self, head: Head) -> None:
+        """Hear from the witnesses about the published head, before anything is signed after it.
+
+        One that has seen more stops us. That too few answer does not: entries are accepted all the same,
+        and each batch asks again before it is committed, so that none waits long between its day and
+        its cosignatures.
+
+        Raises:
+            CorruptionError: a witness has a checkpoint of ours that does not agree with the database.
+        """
+        try:
+            self._cosign(head.checkpoint)
+        except UnavailableError as exc:
+            log.warning("no quorum of witnesses at present: %s", exc)
 
     # Step 2
 

@@ -49,7 +49,7 @@ class Store:
             with self._engine.begin() as tx:
                 yield tx
         except DBAPIError as exc:
-            raise UnavailableError("the ledger's database does not answer") from exc
+            raise UnavailableError("the database does not answer") from exc
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -66,7 +66,7 @@ class Store:
         except DBAPIError as exc:
             name = getattr(exc.orig, "sqlite_errorname", type(exc.orig).__name__)
             if name.startswith(_CERTAINLY_UNDONE):
-                raise UnavailableError(f"the ledger's database cannot store it now ({name})") from exc
+                raise UnavailableError(f"the database cannot store it now ({name})") from exc
             if name.startswith("SQLITE_CONSTRAINT"):
                 raise CorruptionError("a row stands already that must not") from exc
             raise SystemExit(f"it is not known whether a transaction was committed ({name})") from exc

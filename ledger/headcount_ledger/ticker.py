@@ -7,17 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 
+from headcount_ledger.clock import wall_clock as wall_clock
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.writer import end_process
 from headcount_spec.errors import UnavailableError
 from headcount_spec.text import day_of
 
 log = logging.getLogger("headcount.ledger")
-
-
-def wall_clock() -> int:
-    """Seconds since 1970."""
-    return int(time.time())
 
 
 class Ticker:
@@ -66,7 +62,7 @@ class Ticker:
         """Hold the sequencer's lock and seal, until stopped or told to try again."""
         try:
             with self._ledger.sequencer() as sequencer:
-                sequencer.recover()
+                sequencer.consult(sequencer.recover())
                 while not self._wait():
                     sequencer.seal(day_of(self._clock()))
         except UnavailableError as exc:

@@ -98,9 +98,9 @@ def demo(once: bool, signers: int, folder: Path | None, port: int) -> None:
     """Run a whole campaign on this machine: keys, proofs, pledges, ten dishonest things, a recount."""
     signal.signal(signal.SIGTERM, _stop)
     console = Console(highlight=False, soft_wrap=True)
-    ports = Ports(port, port + 1, port + 25)
+    ports = Ports(port, port + 1, (port + 2, port + 3), port + 25)
     story = Demo(folder or _fresh_folder(), signers, ports, lambda text: console.print(text, markup=False))
-    _heading(console, "A ledger, an issuer, a campaign")
+    _heading(console, "A ledger, two witnesses, an issuer, a campaign")
     story.prepare()
     with story.running() as processes:
         story.publish()
@@ -119,6 +119,8 @@ def demo(once: bool, signers: int, folder: Path | None, port: int) -> None:
             _serve_on(console, story, processes)
     if once and ok:
         _next(console, "recount", "audit", story.public, "--policy", story.policy)
+        for command in story.witness_commands():
+            _next(console, "witness", *command)
         _next(console, "serve", "serve", story.config)
     raise SystemExit(0 if ok else 1)
 

@@ -59,7 +59,13 @@ class Ports:
 
     public: int = 8000
     personhood: int = 8001
+    witnesses: tuple[int, ...] = (8002, 8003)
     smtp: int = 8025
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Every one of them."""
+        return (self.public, self.personhood, *self.witnesses, self.smtp)
 
 
 class Demo:
@@ -95,6 +101,11 @@ class Demo:
         return self.folder / "policy"
 
     @property
+    def witnesses(self) -> Path:
+        """The witnesses and their quorum, a policy without the ledger."""
+        return self.folder / "witnesses"
+
+    @property
     def min_batch(self) -> int:
         """Ten, or half of the signers where they are few."""
         return max(1, min(10, self.signers // 2))
@@ -103,6 +114,15 @@ class Demo:
     def threshold(self) -> int:
         """Reached by the signers of the demo, with one in five to spare."""
         return max(1, self.signers * 4 // 5)
+
+    @property
+    def witness_urls(self) -> list[str]:
+        """Where the witnesses answer."""
+        return [f"http://localhost:{port}" for port in self.ports.witnesses]
+
+    def witness_folder(self, number: int) -> Path:
+        """Where witness number, from 1, keeps its key, its memory and its evidence."""
+        return self.folder / f"witness{number}"
 
     def ledger_key(self) -> SigningKey:
         """What the operator holds."""
@@ -126,7 +146,7 @@ class Demo:
         """
         if self.folder.exists() and any(self.folder.iterdir()):
             raise ConfigurationError(f"{self.folder} is not empty")
-        for port in (self.ports.public, self.ports.personhood, self.ports.smtp):
+        for port in self.ports.all:
             if not Listen("127.0.0.1", port).is_free():
                 raise ConfigurationError(f"port {port} is in use; choose others with --port")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -134,6 +154,7 @@ class Demo:
         (self.folder / "scopes").mkdir()
         self.config.write_text(self._config(), "utf-8")
         self.command("ledger", "create", self.folder, "--origin", self.origin)
+        self._create_witnesses()
         self.policy.write_text(self.command("ledger", "policy", self.folder, "--url", self.ledger_url))
         self.command("organiser", "init", self.folder / "organiser.key")
         self._write_draft()
@@ -142,16 +163,25 @@ class Demo:
 
     @contextmanager
     def running(self) -> Iterator[Processes]:
-        """The node's servers and the mail server."""
+        """The node's servers, the witnesses and the mail server."""
         self.mailbox.start()
-        processes = Processes(self.config, self.log)
+        processes = Processes(self.config, self.log, self.witness_commands())
         try:
             self._wait_for(f"{self.ledger_url}/checkpoint", processes)
             self._wait_for(f"http://{self.issuer_name}/.well-known/private-token-issuer-directory", processes)
+            for url in self.witness_urls:
+                self._wait_for(f"{url}/", processes, 404)  # it has nothing there, and says so
             yield processes
         finally:
             processes.stop()
             self.mailbox.stop()
+
+    def witness_commands(self) -> list[list[str]]:
+        """The arguments with which each witness serves: a program and a process of its own, as elsewhere."""
+        return [
+            ["witness", "serve", str(self.witness_folder(number)), "--listen", f"127.0.0.1:{port}"]
+            for number, port in enumerate(self.ports.witnesses, 1)
+        ]
 
     def publish(self) -> None:
         """Publish the terms, let the issuer open the scope, and wait until both stand in the ledger."""
@@ -224,6 +254,7 @@ personhood = "127.0.0.1:{self.ports.personhood}"
 [ledger]
 directory = "."
 tick_s = {TICK_S}
+witnesses = "witnesses"
 
 [verifier]
 ledger = "{self.ledger_url}"
@@ -242,6 +273,19 @@ port = {self.ports.smtp}
 sender = "codes@headcount.example"
 """
 
+    def _create_witnesses(self) -> None:
+        """Two witnesses of this ledger, and the policy that asks for both."""
+        log_key = self.ledger_key().verification_key.to_text()
+        lines, names = [], []
+        for number, url in enumerate(self.witness_urls, 1):
+            name, folder = f"witness{number}", self.witness_folder(number)
+            host = url.removeprefix("http://")
+            key = self.command("witness", "create", folder, "--name", host, "--log", log_key).strip()
+            lines.append(f"witness {name} {key} {url}\n")
+            names.append(name)
+        lines.append(f"group witnesses {len(names)} {' '.join(names)}\nquorum witnesses\n")
+        self.witnesses.write_text("".join(lines))
+
     def _write_draft(self) -> None:
         terms = campaign.draft(
             threshold=self.threshold, min_batch=self.min_batch, today=day_of(int(time.time()))
@@ -253,7 +297,7 @@ sender = "codes@headcount.example"
             "issuers": [{"name": self.issuer_name, "url": f"http://{self.issuer_name}"}],
             "organisers": {"keys": [encode_base64(public_key)], "quorum": 1},
             "ledger": {"origin": self.origin, "key": self.ledger_key().verification_key.to_text()},
-            "witnesses": "quorum none\n",
+            "witnesses": self.witnesses.read_text(),
             "origins": [self.verifier_url],
         }
         folder = self.folder / "campaign"
@@ -327,12 +371,12 @@ sender = "codes@headcount.example"
         view = self.view()
         return Seal.from_bytes(view.entry(view.size - 1)).pledges_total >= self.signers
 
-    def _wait_for(self, url: str, processes: Processes) -> None:
+    def _wait_for(self, url: str, processes: Processes, status: int = 200) -> None:
         def answers() -> bool:
             if processes.ended():
                 raise UnavailableError(f"a server ended; see {self.log}")
             try:
-                return self.transport("GET", url, max_bytes=2**20).status == 200
+                return self.transport("GET", url, max_bytes=2**20).status == status
             except UnavailableError:
                 return False
 

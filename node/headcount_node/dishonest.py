@@ -20,11 +20,13 @@ from headcount_node.demo import Demo
 from headcount_node.forgery import StolenLedger
 from headcount_spec import signature
 from headcount_spec.blind_rsa import SALT_BYTES
+from headcount_spec.checkpoint import parse_checkpoint
 from headcount_spec.errors import ProtocolError
 from headcount_spec.notice import sign_statement
 from headcount_spec.pledge import Pledge
 from headcount_spec.promise import Promise
 from headcount_spec.statement import Statement
+from headcount_spec.tlog_witness import ADD_CHECKPOINT, AddCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,26 @@ class Cheater:
         return self._audited(name, "edited-count", StolenLedger.edit_count)
 
     def _forked_checkpoint(self, name: str) -> Outcome:
-        return self._audited(name, "forked-ledger", lambda stolen: stolen.fork(self._demo.ledger_key()))
+        """A second history, shown to the witnesses, and to somebody who remembers the first."""
+        refused: list[bool] = []
+
+        def attack(stolen: StolenLedger) -> None:
+            stolen.fork(self._demo.ledger_key())
+            refused.extend(self._witness_refuses(stolen, number) for number in (1, 2))
+
+        outcome = self._audited(name, "forked-ledger", attack)
+        if refused != [True, True]:
+            return dataclasses.replace(outcome, caught=False)
+        detail = f"{outcome.detail}; both witnesses refused it and kept the evidence"
+        return dataclasses.replace(outcome, detail=detail)
+
+    def _witness_refuses(self, stolen: StolenLedger, number: int) -> bool:
+        raw = (stolen.public / "checkpoint").read_bytes()
+        request = AddCheckpoint(parse_checkpoint(raw).checkpoint.size, (), raw)
+        url = f"{self._demo.witness_urls[number - 1]}/{ADD_CHECKPOINT}"
+        answer = self._demo.transport("POST", url, body=request.to_bytes())
+        kept = (self._demo.witness_folder(number) / "evidence").glob("fork-*.json")
+        return answer.status == 422 and any(kept)
 
     def _swapped_terms(self, name: str) -> Outcome:
         return self._audited(name, "swapped-terms", lambda stolen: stolen.swap_terms(self._demo.ledger_key()))

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -21,11 +22,13 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+from headcount import cli
+from headcount_ledger.lifeline import end_with_parent
 from headcount_node import apps
 from headcount_node.config import CONFIG_VARIABLE, Listen, NodeConfig
-from headcount_node.lifeline import end_with_parent
 from headcount_spec.errors import ConfigurationError
 
+COMMAND = "command"  # a headcount command that ends with the node
 _STOP_S = 10.0
 
 
@@ -56,21 +59,24 @@ def check_ports(config: NodeConfig) -> None:
 class Processes:
     """The running parts of a node."""
 
-    def __init__(self, config_path: Path, log: Path | None = None) -> None:
-        """Start them; their output goes to the log, else to ours."""
+    def __init__(
+        self, config_path: Path, log: Path | None = None, commands: Sequence[Sequence[str]] = ()
+    ) -> None:
+        """Start them, and headcount commands beside them; their output goes to the log, else to ours."""
         config = NodeConfig.from_file(config_path)
         check_ports(config)
         environment = {**os.environ, CONFIG_VARIABLE: str(config_path.resolve())}
         output = log.open("ab") if log else None
+        programs = [[name] for name in parts(config)] + [[COMMAND, *command] for command in commands]
         self._children = [
             subprocess.Popen(
-                [sys.executable, "-m", "headcount_node.serve", name],
+                [sys.executable, "-m", "headcount_node.serve", *program],
                 env=environment,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # a terminal's Ctrl-C reaches us alone, and we stop them in order
             )
-            for name in parts(config)
+            for program in programs
         ]
         if output:
             output.close()
@@ -144,9 +150,11 @@ def personhood() -> Flask:
     return apps.personhood()
 
 
-def main(part: str) -> None:
+def main(part: str, *arguments: str) -> None:
     """Run one part; the supervisor calls this."""
     end_with_parent()
+    if part == COMMAND:
+        raise SystemExit(cli.run(arguments))
     config = apps.read_config()
     if part == "public":
         _serve_http("headcount_node.serve:public", config.public, config.threads)
@@ -159,4 +167,4 @@ def main(part: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

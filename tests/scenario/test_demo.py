@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from headcount_spec.policy import Policy
 from ports import free_ports
 
 SIGNERS = 12
@@ -45,7 +46,7 @@ def headcount(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("demo") / "story"
-    (port, _, _) = free_ports(0, 1, 25)
+    port, *_ = free_ports(0, 1, 2, 3, 25)
     done = headcount("demo", "--once", "--signers", str(SIGNERS), "--dir", folder, "--port", str(port))
     assert done.returncode == 0, done.stdout + done.stderr
     return Told(folder, done.stdout)
@@ -102,9 +103,25 @@ def test_every_signer_has_a_receipt_that_verifies_offline(told: Told) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_everything_is_witnessed_by_two(told: Told) -> None:
+    policy = Policy.from_bytes((told.folder / "policy").read_bytes())
+    assert [witness.name for witness in policy.witnesses] == ["witness1", "witness2"]
+    assert (policy.groups[0].k, policy.quorum) == (2, "witnesses")
+    archived = sorted((told.folder / "public" / "checkpoints").iterdir())
+    for path in [*archived, told.folder / "public" / "checkpoint"]:
+        assert len(policy.verify_checkpoint(path.read_bytes()).cosignatures) == 2
+    (receipt,) = (told.folder / "signers").glob("0000*.tlog-proof")
+    done = headcount("receipt", "verify", receipt, "--policy", told.folder / "policy")
+    assert "witnessed by witness1" in done.stdout
+    for number in (1, 2):
+        assert len(list((told.folder / f"witness{number}" / "evidence").glob("fork-*.json"))) == 1
+
+
 def test_what_is_secret_is_for_its_owner_only(told: Told) -> None:
     secret = [
         told.folder / "key",
+        told.folder / "witness1" / "key",
+        told.folder / "witness2" / "key",
         told.folder / "organiser.key",
         *(told.folder / "issuer" / "keys").iterdir(),
         *(told.folder / "signers").glob("*.pledge"),

@@ -46,7 +46,7 @@ class Demo:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("readme")
-    (port, _, _) = free_ports(0, 1, 25)
+    port, *_ = free_ports(0, 1, 2, 3, 25)
     command = [sys.executable, "-u", "-m", "headcount", "demo", "--signers", str(SIGNERS)]
     process = subprocess.Popen(
         [*command, "--dir", str(folder / "demo"), "--port", str(port)],

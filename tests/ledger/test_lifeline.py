@@ -8,7 +8,7 @@ import time
 
 CHILD = """
 import time
-from headcount_node.lifeline import end_with_parent
+from headcount_ledger.lifeline import end_with_parent
 end_with_parent()
 time.sleep(60)
 """
