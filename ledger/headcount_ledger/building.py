@@ -25,6 +25,7 @@ from headcount_spec.tile import (
     TILE_WIDTH,
     Bundle,
     Fetch,
+    Tile,
     TileBuilder,
     TileReader,
     decode_bundle,
@@ -213,6 +214,17 @@ def _check_tiles(batch: Batch, objects: Objects, fetch: Fetch, hashes: list[Leaf
                 expected += merkle.root([below[i : i + 32] for i in range(0, len(below), 32)])
         if objects.read(tile.path) != expected:
             raise CorruptionError(f"{tile.path} does not fit what is below it")
+
+
+def completed(old_size: int, new_size: int) -> list[Tile | Bundle]:
+    """The full tiles and bundles of the new size of which the old size had partial ones."""
+    parts: list[Tile | Bundle] = [*new_tiles(old_size, new_size), *new_bundles(old_size, new_size)]
+    return [
+        part
+        for part in parts
+        if part.is_full
+        and part.index * TILE_WIDTH < old_size >> 8 * (part.level if isinstance(part, Tile) else 0)
+    ]
 
 
 def totals_file(batch: int, totals: Mapping[ScopeId, tuple[int, int]]) -> tuple[str, bytes]:

@@ -48,10 +48,32 @@ def replace_file(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, durably; that it is not there is no error."""
+    """Remove a file, durably; that it is not there is no error.
+
+    Raises:
+        UnavailableError: the disk does not let us.
+        SystemExit: fsync failed.
+    """
     if path.exists():
-        path.unlink()
+        with writing():
+            path.unlink()
         sync_directory(path.parent)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory of files, durably; that it is not there is no error.
+
+    Raises:
+        UnavailableError: the disk does not let us, or it holds another directory.
+        SystemExit: fsync failed.
+    """
+    if not path.is_dir():
+        return
+    with writing():
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    sync_directory(path.parent)
 
 
 def make_directory(path: Path) -> None:
@@ -60,7 +82,7 @@ def make_directory(path: Path) -> None:
         return
     make_directory(path.parent)
     with writing():
-        path.mkdir(exist_ok=True)
+        path.mkdir(0o755, exist_ok=True)
     sync_directory(path.parent)
 
 

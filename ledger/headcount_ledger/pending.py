@@ -174,7 +174,8 @@ class Pending:
         return self._directory / "objects"
 
     @property
-    def _plan_path(self) -> Path:
+    def plan_path(self) -> Path:
+        """The file of the plan."""
         return self._directory / "plan"
 
     def objects(self) -> Objects:
@@ -190,7 +191,7 @@ class Pending:
 
     def save(self, plan: Plan) -> None:
         """Keep the plan, durably."""
-        durable.replace_file(self._plan_path, plan.to_bytes(), durable.PRIVATE_MODE)
+        durable.replace_file(self.plan_path, plan.to_bytes(), durable.PRIVATE_MODE)
 
     def load(self, batch: int) -> Plan:
         """The plan of a batch that the head says is committed.
@@ -199,7 +200,7 @@ class Pending:
             CorruptionError: it is missing, another batch's, or its objects are not those that were planned.
         """
         try:
-            plan = Plan.from_bytes(self._plan_path.read_bytes())
+            plan = Plan.from_bytes(self.plan_path.read_bytes())
         except FileNotFoundError as exc:
             raise CorruptionError("the plan of the pending batch is missing") from exc
         if plan.batch != batch:
@@ -210,5 +211,5 @@ class Pending:
 
     def clear(self) -> None:
         """Remove what is there: published, or never committed."""
-        for path in (self._plan_path, self.objects_path):
+        for path in (self.plan_path, self.objects_path):
             durable.remove_file(path)

@@ -8,7 +8,8 @@
     6  write_tiles        the immutable files
     7  cosign             collect the witnesses' cosignatures
     8  publish            archive the checkpoint, then replace ``checkpoint``
-    9  clean_up           forget what was staged and the pending files
+    9  collect, clean_up  remove the partial tiles that are full now; forget what was staged and the
+                          pending files
 
 The head row is the truth after a crash. Before step 5 nothing was signed, and the batch is built
 again; after it steps 6 to 9 are done again from the pending files: the same code in both cases.
@@ -16,16 +17,18 @@ again; after it steps 6 to 9 are done again from the pending files: the same cod
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from headcount_ledger import sealed, taking
-from headcount_ledger.building import Batch, TreeExtension, check_batch, overlay, totals_file
+from headcount_ledger.building import Batch, TreeExtension, check_batch, completed, overlay, totals_file
+from headcount_ledger.effects import check_effects, check_head
 from headcount_ledger.head import Head, load_head, mark_published, swap_head
 from headcount_ledger.history import check_published, checkpoint_path, previous_checkpoint
 from headcount_ledger.leaves import Leaves, Selection
@@ -73,7 +76,8 @@ class Sequencer:
         self._pending = pending
         self._key = key
         self._cosign = cosign
-        self._lock = _lock(lock)
+        self._lock = contextlib.ExitStack()
+        self._lock.enter_context(take_lock(lock))
 
     def __enter__(self) -> Sequencer:
         return self
@@ -85,9 +89,7 @@ class Sequencer:
 
     def close(self) -> None:
         """Let another sequencer run."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.close()
 
     def seal(self, day: int) -> Batch | None:
         """One tick on this UTC day: a batch of what may join one, None if that is nothing.
@@ -195,8 +197,12 @@ class Sequencer:
     # Step 3
 
     def check(self, head: Head, batch: Batch) -> None:
-        """Read back what is about to be signed and hash it again."""
-        check_batch(head, batch, self._pending.objects(), self._storage.read)
+        """Read back what is about to be signed and hash it again, and what is about to be stored with it."""
+        objects = self._pending.objects()
+        check_batch(head, batch, objects, self._storage.read)
+        last = check_head(head, self._key.name, self._storage.read)
+        with self._store.read() as tx:
+            check_effects(tx, head, last, batch, objects, self._storage.read)
 
     # Step 4
 
@@ -244,6 +250,7 @@ class Sequencer:
         self.write_tiles(plan)
         raw = self.cosign(head)
         self.publish(head, raw)
+        self.collect(plan)
         return self.clean_up(head, raw)
 
     def write_tiles(self, plan: Plan) -> None:
@@ -273,6 +280,11 @@ class Sequencer:
         previous = find(self._storage, CHECKPOINT)
         self._storage.swap(CHECKPOINT, raw, previous)
 
+    def collect(self, plan: Plan) -> None:
+        """Remove the partial files of what the batch has made full (c2sp.org/tlog-tiles, Partial Tiles)."""
+        for part in completed(plan.old_size, plan.size):
+            self._storage.collect(part.path)
+
     def clean_up(self, head: Head, raw: bytes) -> Head:
         """Note the publication, wipe what tells when an entry came, remove the pending files."""
         digest = hashlib.sha256(raw).digest()
@@ -287,16 +299,19 @@ class Sequencer:
             return load_head(tx)
 
 
-def _lock(path: Path) -> int | None:
-    """Take the sequencer's lock; the operating system drops it with the process.
+@contextlib.contextmanager
+def take_lock(path: Path) -> Iterator[None]:
+    """Hold the sequencer's lock; the operating system drops it with the process.
 
     Raises:
-        UnavailableError: another sequencer has it.
+        UnavailableError: a sequencer, or somebody else, has it.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise UnavailableError("another sequencer runs on this ledger") from exc
+        yield
+    finally:
         os.close(descriptor)
-        raise UnavailableError("another sequencer runs on this ledger") from exc
-    return descriptor

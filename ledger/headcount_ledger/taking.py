@@ -60,18 +60,18 @@ def plan(tx: Connection, batch: int, joining: Sequence[ScopeId]) -> tuple[int, i
 
 
 def pledges(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
-    """(scope, leaf_hash, entry) in the order of the batch."""
+    """The rows, in the order of the batch."""
     table = staged_pledges
-    query = select(table.c.scope, table.c.leaf_hash, table.c.entry)
+    query = select(table)
     return _stream(tx, query.where(table.c.batch == batch).order_by(table.c.nullifier))
 
 
 def revisions(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
-    """(scope, leaf_hash, choice, entry, before: the choice that stood) in the order of the batch."""
+    """The rows in the order of the batch, with the choice and serial that stood: before, serial_before."""
     table = staged_revisions
     before = func.coalesce(spent.c.choice, staged_pledges.c.choice).label("before")
     query = (
-        select(table.c.scope, table.c.leaf_hash, table.c.choice, table.c.entry, before)
+        select(table, before, func.coalesce(spent.c.serial, 0).label("serial_before"))
         .outerjoin(spent, spent.c.nullifier == table.c.nullifier)
         .outerjoin(staged_pledges, staged_pledges.c.nullifier == table.c.nullifier)
     )
