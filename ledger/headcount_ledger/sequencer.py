@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from headcount_ledger import sealed, taking
+from headcount_ledger import durable, sealed, taking
 from headcount_ledger.building import Batch, TreeExtension, check_batch, completed, overlay, totals_file
 from headcount_ledger.effects import check_effects, check_head
 from headcount_ledger.head import Head, load_head, mark_published, swap_head
@@ -306,7 +306,8 @@ def take_lock(path: Path) -> Iterator[None]:
     Raises:
         UnavailableError: a sequencer, or somebody else, has it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with durable.writing():
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, durable.PRIVATE_MODE)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

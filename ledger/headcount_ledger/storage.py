@@ -62,7 +62,8 @@ class DirectoryStorage:
     def read(self, path: str) -> bytes:
         """The bytes of a file; paths are made by us or checked by the caller."""
         try:
-            return (self.directory / path).read_bytes()
+            with durable.reading():
+                return (self.directory / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
             raise NotFoundError(f"no {path} in the ledger") from exc
 
