@@ -72,7 +72,8 @@ class Victims:
         )
 
     def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
@@ -95,7 +96,8 @@ class Victims:
             "record": str(record),
             "go": str(go),
         }
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         process = self._process.stdout.readline().strip()
@@ -111,7 +113,8 @@ class Victims:
                 os.write(descriptor, b"!")
                 ended = self._process.stdout.readline()
             strace.stderr.read()
-        assert "attached" in first and ended.startswith("ended"), (first, ended)
+        assert "attached" in first, first
+        assert ended.startswith("ended"), ended
         lines = victim.read_record(record)
         outcome = Outcome(
             tuple(value.encode() for kind, value in lines if kind == "signed"),

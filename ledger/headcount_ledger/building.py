@@ -60,14 +60,16 @@ class TreeExtension:
     """Adds entries to the published tree and writes the objects that are new."""
 
     def __init__(self, head: Head, fetch: Fetch, objects: ObjectWriter) -> None:
-        reader = TileReader(fetch, head.size)
-        if reader.root() != head.root:
-            raise CorruptionError("the published tiles do not lead to the root of the head")
-        self._objects = objects
-        self._fetch = fetch
-        self._builder = TileBuilder(head.size, fetch)
         full, partial = divmod(head.size, TILE_WIDTH)
-        self._entries = list(reader.bundle(full)) if partial else []
+        try:
+            reader = TileReader(fetch, head.size)
+            if reader.root() != head.root:
+                raise CorruptionError("the published tiles do not lead to the root of the head")
+            self._builder = TileBuilder(head.size, fetch)
+            self._entries = list(reader.bundle(full)) if partial else []
+        except (MalformedError, NotFoundError) as exc:
+            raise CorruptionError(f"the published tree is damaged: {exc}") from exc
+        self._objects = objects
         self.size = head.size
         self.chain = head.chain
 

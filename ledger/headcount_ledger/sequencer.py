@@ -134,6 +134,7 @@ class Sequencer:
         batch = head.batches
         with self._store.write() as tx:
             terms = sealed.manifests(tx)
+            taking.check(tx, terms.keys())
             open_scopes = sealed.open_scopes(tx)
             sealed.stop_accepting(tx, [scope for scope in open_scopes if terms[scope].closes < day])
             closing = sealed.closing_scopes(tx)

@@ -105,7 +105,8 @@ def disturb(scene: Scene, operation: str, call: Call, effect: str, folder: Path)
     if outcome.answers:
         with Ledger.open(config) as ledger, ledger._store.read() as tx:
             stored = staged.find_pledge(tx, LATE.nullifier)
-            assert stored is not None and stored.leaf_hash in outcome.answers[0], where
+            assert stored is not None, where
+            assert stored.leaf_hash in outcome.answers[0], where
     after = restart(config, with_late=is_accepting)
     assert after == scene.expected[is_accepting], where
     check_one_history([*known, *archived(config)], config)

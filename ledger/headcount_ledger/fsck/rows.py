@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select
 
-from headcount_ledger import schema
+from headcount_ledger import schema, sealed
 from headcount_ledger.fsck.finding import Findings
 from headcount_ledger.head import Head
 from headcount_spec.entry import Entry, parse_entry
@@ -118,14 +118,18 @@ class RowCheck:
                 self._manifests.setdefault(statement.scope, manifest_of(statement))
             if statement.type == "closing":
                 self._closed_in[statement.scope] = len([end for end in self.ends if end <= index])
-            try:
-                name = author(notice, self._manifests[statement.scope])
-            except (ProtocolError, KeyError):
-                continue  # the audit names it
             row = rows.get(index)
-            said = (statement.scope, name, statement.seq, statement.type, hash)
+            said = (statement.scope, self._author(notice), statement.seq, statement.type, hash)
             if row is None or (row.scope, row.author, row.seq, row.type, row.leaf_hash) != said:
                 self._findings.add("wrong-notice", f"entry {index}")
+
+    def _author(self, notice: Notice) -> str | None:
+        """Who speaks; the terms may stand behind the notice in its batch, so they are the stored ones."""
+        try:
+            manifest = sealed.manifest(self._tx, notice.statement.scope)
+            return None if manifest is None else author(notice, manifest)
+        except ProtocolError:
+            return None
 
     def _check_numbers(self) -> None:
         spent = schema.spent
