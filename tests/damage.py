@@ -62,7 +62,7 @@ def columns() -> list[tuple[str, str]]:
 
 
 def flip_column(config: LedgerConfig, table: str, column: str, place: int = 0, bit: int = 1) -> bool:
-    """Flip a bit of a row's value, of a number the one given,, or make a value of a NULL; whether there is a row."""
+    """Flip a bit of a row's value (of a number the one given), or fill in a NULL; whether there is a row."""
     keys = [key.name for key in schema.metadata.tables[table].primary_key]
     connection = sqlite3.connect(config.database)
     try:
