@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import sqlite3
 import statistics
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from headcount_ledger.ledger import Ledger
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.pledge import Pledge
 
+PAGE_BYTES = 4096
 NUMBER = 300  # pledges: several pages of each table
 FAST = manifests.manifest(min_batch=1)
 SLOW = manifests.manifest(
@@ -67,36 +69,51 @@ def traces(pledge: Pledge) -> dict[str, bytes]:
 
 
 def orders_found(directory: Path, pledges: Sequence[Pledge]) -> Iterator[tuple[str, float]]:
-    """For each file and kind of trace: how well the places of the first, or last, traces follow the arrival.
+    """How well places in the files follow the arrival, for each file and kind of trace.
 
-    pledges are in the order of arrival; 1 and -1 tell it whole, 0 nothing of it.
+    pledges are in the order of arrival; 1 and -1 tell it whole, 0 nothing of it. Once by the places in the
+    whole file, first and last, and once by those inside of each page, whichever pages they are.
     """
     for name, data in raw_files(directory):
         for kind in traces(pledges[0]):
             for find in (data.find, data.rfind):
                 places = [find(traces(pledge)[kind]) for pledge in pledges]
-                arrived = [arrival for arrival, place in enumerate(places) if place >= 0]
-                if len(arrived) > NUMBER // 3:
-                    ranks = {place: rank for rank, place in enumerate(sorted(places))}
-                    found = [ranks[place] for place in places if place >= 0]
-                    yield f"{name}: {kind}", statistics.correlation(arrived, found)
+                pairs = [(arrival, place) for arrival, place in enumerate(places) if place >= 0]
+                if len(pairs) > NUMBER // 3:
+                    yield f"{name}: {kind}, {find.__name__}", relation([pairs])
+                    pages: dict[int, list[tuple[int, int]]] = {}
+                    for arrival, place in pairs:
+                        pages.setdefault(place // PAGE_BYTES, []).append((arrival, place))
+                    yield f"{name}: {kind}, {find.__name__} in pages", relation(pages.values())
 
 
-def free_pages(config: LedgerConfig) -> list[bytes]:
-    """The database's pages that hold nothing, but for the links of the list of them."""
+def relation(groups: Iterable[Sequence[tuple[int, int]]]) -> float:
+    """The mean rank correlation of the groups, weighted by their sizes."""
+    weighted, weight = 0.0, 0
+    for pairs in groups:
+        if len(pairs) > 2:
+            ranks = [ranked([pair[i] for pair in pairs]) for i in range(2)]
+            weighted += (len(pairs) - 1) * statistics.correlation(*ranks)
+            weight += len(pairs) - 1
+    return weighted / weight if weight else 0.0
+
+
+def ranked(values: Sequence[int]) -> list[int]:
+    rank = {value: place for place, value in enumerate(sorted(values))}
+    return [rank[value] for value in values]
+
+
+def check_free_pages(config: LedgerConfig) -> None:
+    """The database's free pages are wiped, but for the page numbers in the list of them."""
     data = config.database.read_bytes()
-    size = int.from_bytes(data[16:18], "big")
-    pages = []
+    pages = len(data) // PAGE_BYTES
     trunk = int.from_bytes(data[32:36], "big")
     while trunk:
-        page = data[(trunk - 1) * size : trunk * size]
-        leaves = int.from_bytes(page[4:8], "big")
-        pages.append(page[8 + 4 * leaves :])
-        for i in range(leaves):
-            number = int.from_bytes(page[8 + 4 * i : 12 + 4 * i], "big")
-            pages.append(data[(number - 1) * size : number * size])
-        trunk = int.from_bytes(page[:4], "big")
-    return pages
+        words = struct.unpack(f">{PAGE_BYTES // 4}I", data[(trunk - 1) * PAGE_BYTES : trunk * PAGE_BYTES])
+        assert max(words) <= pages
+        for number in words[2 : 2 + words[1]]:
+            assert set(data[(number - 1) * PAGE_BYTES : number * PAGE_BYTES]) == {0}
+        trunk = words[0]
 
 
 def naive(directory: Path, order: Sequence[int]) -> None:
@@ -145,7 +162,7 @@ def check_remains(ledger: Ledger, pledges: Sequence[Pledge]) -> None:
     config = ledger.config
     files = dict(raw_files(config.directory))
     assert files["ledger.sqlite-wal"] == b""
-    assert set(b"".join(free_pages(config))) <= {0}
+    check_free_pages(config)
     assert [name for name in files if name.rpartition("/")[2].startswith(".")] == []
     assert [name for name in files if name.startswith("pending/")] == []
     tree = b"".join(data for name, data in files.items() if not name.startswith("public/"))
