@@ -17,26 +17,24 @@ again; after it steps 6 to 9 are done again from the pending files: the same cod
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from headcount_ledger import durable, sealed, taking
+from headcount_ledger import sealed, taking
 from headcount_ledger.building import Batch, TreeExtension, check_batch, completed, overlay, totals_file
 from headcount_ledger.effects import check_effects, check_head
 from headcount_ledger.head import Head, load_head, mark_published, swap_head
 from headcount_ledger.history import check_published, checkpoint_path, previous_checkpoint
 from headcount_ledger.leaves import Leaves, Selection
+from headcount_ledger.lock import FileLock
 from headcount_ledger.pending import ObjectWriter, Pending, Plan
 from headcount_ledger.storage import CHECKPOINT, Storage, find
 from headcount_ledger.store import Store
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableError
+from headcount_spec.errors import CorruptionError, ProtocolError
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.note import SigningKey
 from headcount_spec.scope import ScopeId
@@ -76,8 +74,7 @@ class Sequencer:
         self._pending = pending
         self._key = key
         self._cosign = cosign
-        self._lock = contextlib.ExitStack()
-        self._lock.enter_context(take_lock(lock))
+        self._lock = FileLock(lock)
 
     def __enter__(self) -> Sequencer:
         return self
@@ -298,22 +295,3 @@ class Sequencer:
         self._pending.clear()
         with self._store.read() as tx:
             return load_head(tx)
-
-
-@contextlib.contextmanager
-def take_lock(path: Path) -> Iterator[None]:
-    """Hold the sequencer's lock; the operating system drops it with the process.
-
-    Raises:
-        UnavailableError: a sequencer, or somebody else, has it.
-    """
-    with durable.writing():
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, durable.PRIVATE_MODE)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise UnavailableError("another sequencer runs on this ledger") from exc
-        yield
-    finally:
-        os.close(descriptor)

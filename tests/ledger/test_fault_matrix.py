@@ -117,13 +117,8 @@ def test_a_fault_at_any_written_object_of_a_batch_that_fills_a_tile(
     while True:
         config = LedgerConfig(Path(shutil.copytree(prepared, tmp_path / str(number))))
         writes: list[str] = []
-
-        def fault(method: str, path: str) -> tuple[bool, Exception | None]:
-            writes.append(method)
-            return (persisted, CrashError()) if len(writes) - 1 == number else (True, None)
-
         with Ledger.open(config) as ledger:
-            ledger.storage = fakes.FaultyStorage(ledger.storage, fault)
+            ledger.storage = fakes.FaultyStorage(ledger.storage, crash_at(number, persisted, writes))
             crashed = False
             try:
                 ledger.seal(DAY)
@@ -137,6 +132,14 @@ def test_a_fault_at_any_written_object_of_a_batch_that_fills_a_tile(
         shutil.rmtree(config.directory)
         number += 1
     assert methods == {"create", "swap", "collect"}
+
+
+def crash_at(number: int, persisted: bool, writes: list[str]) -> fakes.Fault:
+    def fault(method: str, path: str) -> tuple[bool, Exception | None]:
+        writes.append(method)
+        return (persisted, CrashError()) if len(writes) - 1 == number else (True, None)
+
+    return fault
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
@@ -158,9 +161,8 @@ def test_two_sequencers_without_a_lock_sign_one_history(config: LedgerConfig, st
     seen = published(config)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Sequencer, step, interrupt)
-        with Ledger.open(config) as slow:
-            with contextlib.suppress(CorruptionError):
-                slow.seal(DAY)
+        with Ledger.open(config) as slow, contextlib.suppress(CorruptionError):
+            slow.seal(DAY)
     assert interrupted == [step]
     seen += published(config)
     check(config, seen, FIRST + 3, FIRST + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ from headcount_ledger.fsck.waiting import check_waiting
 from headcount_ledger.head import Head, load_head
 from headcount_ledger.history import check_history, previous_checkpoint
 from headcount_ledger.ledger import read_key
+from headcount_ledger.lock import FileLock
 from headcount_ledger.pending import Pending
-from headcount_ledger.sequencer import take_lock
 from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage, find
 from headcount_ledger.store import Store
 from headcount_spec.checkpoint import open_checkpoint
@@ -76,7 +76,7 @@ def fsck(config: LedgerConfig, day: int) -> FsckReport:
     """
     if not config.database.is_file() or not config.key.is_file():
         raise ConfigurationError(f"no ledger in {config.directory}")
-    with take_lock(config.lock):
+    with closing(FileLock(config.lock)):
         return _Check(config, day).run()
 
 
