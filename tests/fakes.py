@@ -46,6 +46,9 @@ class FaultyStorage:
     def put(self, path: str, data: bytes) -> None:
         self._write("put", path, lambda: self.inner.put(path, data))
 
+    def collect(self, path: str) -> None:
+        self._write("collect", path, lambda: self.inner.collect(path))
+
 
 class FakeClock:
     """Seconds since 1970 that go where a test sends them."""

@@ -8,4 +8,9 @@ if ! command -v npm >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" 
     apt-get update -q
     apt-get install -q -y --no-install-recommends nodejs npm openssl
 fi
+# strace makes single file-system calls of the ledger fail.
+if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends strace
+fi
 (cd conformance/npm && npm ci --no-progress)

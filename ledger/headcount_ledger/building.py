@@ -25,6 +25,7 @@ from headcount_spec.tile import (
     TILE_WIDTH,
     Bundle,
     Fetch,
+    Tile,
     TileBuilder,
     TileReader,
     decode_bundle,
@@ -59,14 +60,16 @@ class TreeExtension:
     """Adds entries to the published tree and writes the objects that are new."""
 
     def __init__(self, head: Head, fetch: Fetch, objects: ObjectWriter) -> None:
-        reader = TileReader(fetch, head.size)
-        if reader.root() != head.root:
-            raise CorruptionError("the published tiles do not lead to the root of the head")
-        self._objects = objects
-        self._fetch = fetch
-        self._builder = TileBuilder(head.size, fetch)
         full, partial = divmod(head.size, TILE_WIDTH)
-        self._entries = list(reader.bundle(full)) if partial else []
+        try:
+            reader = TileReader(fetch, head.size)
+            if reader.root() != head.root:
+                raise CorruptionError("the published tiles do not lead to the root of the head")
+            self._builder = TileBuilder(head.size, fetch)
+            self._entries = list(reader.bundle(full)) if partial else []
+        except (MalformedError, NotFoundError) as exc:
+            raise CorruptionError(f"the published tree is damaged: {exc}") from exc
+        self._objects = objects
         self.size = head.size
         self.chain = head.chain
 
@@ -213,6 +216,17 @@ def _check_tiles(batch: Batch, objects: Objects, fetch: Fetch, hashes: list[Leaf
                 expected += merkle.root([below[i : i + 32] for i in range(0, len(below), 32)])
         if objects.read(tile.path) != expected:
             raise CorruptionError(f"{tile.path} does not fit what is below it")
+
+
+def completed(old_size: int, new_size: int) -> list[Tile | Bundle]:
+    """The full tiles and bundles of the new size of which the old size had partial ones."""
+    parts: list[Tile | Bundle] = [*new_tiles(old_size, new_size), *new_bundles(old_size, new_size)]
+    return [
+        part
+        for part in parts
+        if part.is_full
+        and part.index * TILE_WIDTH < old_size >> 8 * (part.level if isinstance(part, Tile) else 0)
+    ]
 
 
 def totals_file(batch: int, totals: Mapping[ScopeId, tuple[int, int]]) -> tuple[str, bytes]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import click
 
 from headcount_ledger.config import LedgerConfig
+from headcount_ledger.fsck import fsck
 from headcount_ledger.ledger import Ledger, create
 from headcount_ledger.mirror import mirror
 from headcount_ledger.reader.fetch import open_fetch
 from headcount_ledger.reader.transport import HttpTransport
-from headcount_spec.errors import ConfigurationError, MalformedError, UnavailableError
+from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, UnavailableError
 from headcount_spec.policy import Policy
 from headcount_spec.text import day_of, format_day
 
@@ -120,3 +122,28 @@ def mirror_command(url: str, directory: Path, policy_file: Path, every_s: int | 
         if every_s is None:
             return
         time.sleep(every_s)
+
+
+@ledger.command("fsck")
+@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.pass_context
+def fsck_command(ctx: click.Context, directory: Path, as_json: bool) -> None:
+    """Verify every stored byte of the ledger in DIR while no sequencer runs on it.
+
+    One line a finding: errors are what must not be, notes only say what is there, such as the
+    temporary files of a crash. Nothing is repaired. Exits with 5 if there is an error.
+    """
+    report = fsck(LedgerConfig(directory), day_of(int(time.time())))
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+    else:
+        for finding in report.findings:
+            click.echo(finding.line)
+        if report.omitted:
+            click.echo(f"and {report.omitted} more of the same kinds")
+        seen = f"{report.entries} entries in {report.batches} batches, {report.waiting} waiting"
+        verdict = "sound" if report.ok else "NOT SOUND"
+        click.echo(f"{verdict}: {seen}, {report.files} files")
+    if not report.ok:
+        ctx.exit(CorruptionError.exit_code)

@@ -48,10 +48,32 @@ def replace_file(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, durably; that it is not there is no error."""
+    """Remove a file, durably; that it is not there is no error.
+
+    Raises:
+        UnavailableError: the disk does not let us.
+        SystemExit: fsync failed.
+    """
     if path.exists():
-        path.unlink()
+        with writing():
+            path.unlink()
         sync_directory(path.parent)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory of files, durably; that it is not there is no error.
+
+    Raises:
+        UnavailableError: the disk does not let us, or it holds another directory.
+        SystemExit: fsync failed.
+    """
+    if not path.is_dir():
+        return
+    with writing():
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    sync_directory(path.parent)
 
 
 def make_directory(path: Path) -> None:
@@ -60,13 +82,14 @@ def make_directory(path: Path) -> None:
         return
     make_directory(path.parent)
     with writing():
-        path.mkdir(exist_ok=True)
+        path.mkdir(0o755, exist_ok=True)
     sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    with reading():
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         sync(descriptor, path)
     finally:
@@ -87,7 +110,8 @@ def sync(descriptor: int, path: Path) -> None:
 
 def _check_or_write(path: Path, data: bytes, mode: int) -> None:
     try:
-        existing = path.read_bytes()
+        with reading():
+            existing = path.read_bytes()
     except FileNotFoundError:
         make_directory(path.parent)
         _write(path, data, mode)
@@ -95,7 +119,8 @@ def _check_or_write(path: Path, data: bytes, mode: int) -> None:
     if existing != data:
         raise CorruptionError(f"{path.name} exists with other bytes than those to be written")
     # It may be the work of a process that died before its fsync.
-    descriptor = os.open(path, os.O_RDONLY)
+    with reading():
+        descriptor = os.open(path, os.O_RDONLY)
     try:
         sync(descriptor, path)
     finally:
@@ -124,3 +149,18 @@ def writing() -> Iterator[None]:
         yield
     except OSError as exc:
         raise UnavailableError(f"cannot write: {exc.strerror}") from exc
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Turn the refusal of a read into an error of ours; that there is no such file stays what it is.
+
+    Raises:
+        UnavailableError: the disk does not let us read.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise
+    except OSError as exc:
+        raise UnavailableError(f"cannot read: {exc.strerror}") from exc

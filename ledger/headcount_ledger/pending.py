@@ -78,7 +78,7 @@ class Objects:
 
     def _scan(self) -> Iterator[tuple[str, int, int]]:
         size = self._path.stat().st_size
-        with self._path.open("rb") as file:
+        with durable.reading(), self._path.open("rb") as file:
             at = 0
             while at < size:
                 name = file.read(int.from_bytes(file.read(2), "big")).decode("ascii", "replace")
@@ -90,7 +90,7 @@ class Objects:
                 raise CorruptionError("the pending batch is truncated")
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        with self._path.open("rb") as file:
+        with durable.reading(), self._path.open("rb") as file:
             for name, (offset, length) in self._places.items():
                 file.seek(offset)
                 yield name, file.read(length)
@@ -107,13 +107,13 @@ class Objects:
         place = self._places.get(path)
         if place is None:
             raise NotFoundError(f"no {path} in the batch")
-        with self._path.open("rb") as file:
+        with durable.reading(), self._path.open("rb") as file:
             file.seek(place[0])
             return file.read(place[1])
 
     def digest(self) -> bytes:
         """SHA-256 of the file."""
-        with self._path.open("rb") as file:
+        with durable.reading(), self._path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
 
 
@@ -174,7 +174,8 @@ class Pending:
         return self._directory / "objects"
 
     @property
-    def _plan_path(self) -> Path:
+    def plan_path(self) -> Path:
+        """The file of the plan."""
         return self._directory / "plan"
 
     def objects(self) -> Objects:
@@ -190,7 +191,7 @@ class Pending:
 
     def save(self, plan: Plan) -> None:
         """Keep the plan, durably."""
-        durable.replace_file(self._plan_path, plan.to_bytes(), durable.PRIVATE_MODE)
+        durable.replace_file(self.plan_path, plan.to_bytes(), durable.PRIVATE_MODE)
 
     def load(self, batch: int) -> Plan:
         """The plan of a batch that the head says is committed.
@@ -199,7 +200,9 @@ class Pending:
             CorruptionError: it is missing, another batch's, or its objects are not those that were planned.
         """
         try:
-            plan = Plan.from_bytes(self._plan_path.read_bytes())
+            with durable.reading():
+                data = self.plan_path.read_bytes()
+            plan = Plan.from_bytes(data)
         except FileNotFoundError as exc:
             raise CorruptionError("the plan of the pending batch is missing") from exc
         if plan.batch != batch:
@@ -210,5 +213,5 @@ class Pending:
 
     def clear(self) -> None:
         """Remove what is there: published, or never committed."""
-        for path in (self._plan_path, self.objects_path):
+        for path in (self.plan_path, self.objects_path):
             durable.remove_file(path)

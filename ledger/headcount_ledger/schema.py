@@ -164,6 +164,9 @@ def truncate_log(engine: Engine) -> bool:
 
     The log's index (the file -shm) still lists which page each frame was of, in the order of the commits,
     until the log begins anew. So it begins anew here, with a frame of the first page, and is emptied again.
+
+    Raises:
+        SystemExit: the disk fails; it is not known what is durable.
     """
     raw = engine.raw_connection()
     try:
@@ -179,7 +182,7 @@ def truncate_log(engine: Engine) -> bool:
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
             return False
-        raise
+        raise SystemExit(f"the write-ahead log cannot be emptied ({exc.sqlite_errorname})") from exc
     finally:
         raw.close()
 

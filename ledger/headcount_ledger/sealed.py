@@ -9,6 +9,7 @@ from functools import lru_cache
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from headcount_ledger.schema import notices, scopes
+from headcount_spec.errors import CorruptionError, MalformedError
 from headcount_spec.merkle import LeafHash
 from headcount_spec.scope import Manifest, ScopeId
 
@@ -34,13 +35,28 @@ def parse_manifest(raw: bytes) -> Manifest:
 def manifests(tx: Connection) -> dict[ScopeId, Manifest]:
     """Manifests of all sealed scopes."""
     rows = tx.execute(select(scopes.c.scope, scopes.c.manifest))
-    return {ScopeId(row.scope): parse_manifest(row.manifest) for row in rows}
+    return {ScopeId(row.scope): _terms(ScopeId(row.scope), row.manifest) for row in rows}
 
 
 def manifest(tx: Connection, scope: ScopeId) -> Manifest | None:
     """The manifest of a sealed scope."""
     raw = tx.execute(select(scopes.c.manifest).where(scopes.c.scope == scope)).scalar_one_or_none()
-    return None if raw is None else parse_manifest(raw)
+    return None if raw is None else _terms(scope, raw)
+
+
+def _terms(scope: ScopeId, raw: bytes) -> Manifest:
+    """The manifest of a row.
+
+    Raises:
+        CorruptionError: the row holds other terms than those that the scope is named after.
+    """
+    try:
+        manifest = parse_manifest(raw)
+    except MalformedError as exc:
+        raise CorruptionError("stored terms of a scope are damaged") from exc
+    if manifest.scope_id != scope:
+        raise CorruptionError("stored terms are not those of their scope")
+    return manifest
 
 
 def openings(tx: Connection, scope: ScopeId) -> int:

@@ -8,7 +8,8 @@
     6  write_tiles        the immutable files
     7  cosign             collect the witnesses' cosignatures; without their quorum nothing is published
     8  publish            archive the checkpoint, then replace ``checkpoint``
-    9  clean_up           forget what was staged and the pending files
+    9  collect, clean_up  remove the partial tiles that are full now; forget what was staged and the
+                          pending files
 
 The head row is the truth after a crash. Before step 5 nothing was signed, and the batch is built
 again; after it steps 6 to 9 are done again from the pending files: the same code in both cases.
@@ -16,24 +17,24 @@ again; after it steps 6 to 9 are done again from the pending files: the same cod
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from headcount_ledger import sealed, taking
-from headcount_ledger.building import Batch, TreeExtension, check_batch, overlay, totals_file
+from headcount_ledger.building import Batch, TreeExtension, check_batch, completed, overlay, totals_file
+from headcount_ledger.effects import check_effects, check_head
 from headcount_ledger.head import Head, load_head, mark_published, swap_head
 from headcount_ledger.history import check_published, checkpoint_path, previous_checkpoint
 from headcount_ledger.leaves import Leaves, Selection
+from headcount_ledger.lock import FileLock
 from headcount_ledger.pending import ObjectWriter, Pending, Plan
 from headcount_ledger.storage import CHECKPOINT, Storage, find
 from headcount_ledger.store import Store
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableError
+from headcount_spec.errors import CorruptionError, ProtocolError
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.note import SigningKey
 from headcount_spec.scope import ScopeId
@@ -73,7 +74,7 @@ class Sequencer:
         self._pending = pending
         self._key = key
         self._cosign = cosign
-        self._lock = _lock(lock)
+        self._lock = FileLock(lock)
 
     def __enter__(self) -> Sequencer:
         return self
@@ -85,9 +86,7 @@ class Sequencer:
 
     def close(self) -> None:
         """Let another sequencer run."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.close()
 
     def seal(self, day: int) -> Batch | None:
         """One tick on this UTC day: a batch of what may join one, None if that is nothing.
@@ -149,6 +148,7 @@ class Sequencer:
         batch = head.batches
         with self._store.write() as tx:
             terms = sealed.manifests(tx)
+            taking.check(tx, terms.keys())
             open_scopes = sealed.open_scopes(tx)
             sealed.stop_accepting(tx, [scope for scope in open_scopes if terms[scope].closes < day])
             closing = sealed.closing_scopes(tx)
@@ -212,8 +212,12 @@ class Sequencer:
     # Step 3
 
     def check(self, head: Head, batch: Batch) -> None:
-        """Read back what is about to be signed and hash it again."""
-        check_batch(head, batch, self._pending.objects(), self._storage.read)
+        """Read back what is about to be signed and hash it again, and what is about to be stored with it."""
+        objects = self._pending.objects()
+        check_batch(head, batch, objects, self._storage.read)
+        last = check_head(head, self._key.name, self._storage.read)
+        with self._store.read() as tx:
+            check_effects(tx, head, last, batch, objects, self._storage.read)
 
     # Step 4
 
@@ -261,6 +265,7 @@ class Sequencer:
         self.write_tiles(plan)
         raw = self.cosign(head)
         self.publish(head, raw)
+        self.collect(plan)
         return self.clean_up(head, raw)
 
     def write_tiles(self, plan: Plan) -> None:
@@ -290,6 +295,11 @@ class Sequencer:
         previous = find(self._storage, CHECKPOINT)
         self._storage.swap(CHECKPOINT, raw, previous)
 
+    def collect(self, plan: Plan) -> None:
+        """Remove the partial files of what the batch has made full (c2sp.org/tlog-tiles, Partial Tiles)."""
+        for part in completed(plan.old_size, plan.size):
+            self._storage.collect(part.path)
+
     def clean_up(self, head: Head, raw: bytes) -> Head:
         """Note the publication, wipe what tells when an entry came, remove the pending files."""
         digest = hashlib.sha256(raw).digest()
@@ -302,18 +312,3 @@ class Sequencer:
         self._pending.clear()
         with self._store.read() as tx:
             return load_head(tx)
-
-
-def _lock(path: Path) -> int | None:
-    """Take the sequencer's lock; the operating system drops it with the process.
-
-    Raises:
-        UnavailableError: another sequencer has it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(descriptor)
-        raise UnavailableError("another sequencer runs on this ledger") from exc
-    return descriptor

@@ -1,4 +1,4 @@
-"""Where the published tree stands: a directory, or whatever else keeps these four promises."""
+"""Where the published tree stands: a directory, or whatever else keeps these five promises."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from headcount_ledger import durable
 from headcount_spec.errors import CorruptionError, NotFoundError
 
 CHECKPOINT = "checkpoint"
+PARTIAL_SUFFIX = ".p"  # tlog-tiles: of the folder of a tile's partial versions
 
 
 class Storage(Protocol):
@@ -43,6 +44,14 @@ class Storage(Protocol):
         """Write an object over whatever is there: for hints, which nothing relies on."""
         ...
 
+    def collect(self, path: str) -> None:
+        """Remove the partial versions (path.p/…) of a full tile or bundle; repeating it does no harm.
+
+        Raises:
+            CorruptionError: the full one is not there; nothing is removed.
+        """
+        ...
+
 
 class DirectoryStorage:
     """The tree as files of a local directory, which any web server can serve."""
@@ -53,7 +62,8 @@ class DirectoryStorage:
     def read(self, path: str) -> bytes:
         """The bytes of a file; paths are made by us or checked by the caller."""
         try:
-            return (self.directory / path).read_bytes()
+            with durable.reading():
+                return (self.directory / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
             raise NotFoundError(f"no {path} in the ledger") from exc
 
@@ -71,6 +81,13 @@ class DirectoryStorage:
     def put(self, path: str, data: bytes) -> None:
         """Write a file over whatever is there."""
         durable.replace_file(self.directory / path, data)
+
+    def collect(self, path: str) -> None:
+        """Remove the folder of partial files beside a full one."""
+        full = self.directory / path
+        if not full.is_file():
+            raise CorruptionError(f"{path} should be there in full")
+        durable.remove_directory(full.with_name(f"{full.name}{PARTIAL_SUFFIX}"))
 
 
 def find(storage: Storage, path: str) -> bytes | None:

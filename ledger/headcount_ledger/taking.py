@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from headcount_ledger.schema import STAGED, spent, staged_notices, staged_pledges, staged_revisions
+from headcount_spec.errors import CorruptionError
 from headcount_spec.scope import ScopeId
 
 
@@ -28,6 +29,23 @@ def waiting(tx: Connection) -> dict[ScopeId, int]:
     """How many pledges wait in each scope."""
     query = select(staged_pledges.c.scope, func.count()).group_by(staged_pledges.c.scope)
     return {ScopeId(scope): number for scope, number in tx.execute(query)}
+
+
+def check(tx: Connection, known: Collection[ScopeId]) -> None:
+    """Refuse rows that no batch would ever take: of no sealed scope, or a revision of no pledge.
+
+    Raises:
+        CorruptionError: there is one; it was not accepted so.
+    """
+    for table in (staged_pledges, staged_revisions):
+        if not set(tx.execute(select(table.c.scope).distinct()).scalars()) <= set(known):
+            raise CorruptionError("a staged row is of a scope that is not in the ledger")
+    orphans = select(func.count()).where(
+        ~exists().where(spent.c.nullifier == staged_revisions.c.nullifier),
+        ~exists().where(staged_pledges.c.nullifier == staged_revisions.c.nullifier),
+    )
+    if tx.execute(orphans.select_from(staged_revisions)).scalar_one():
+        raise CorruptionError("a staged revision is of a pledge that is not in the ledger")
 
 
 def plan(tx: Connection, batch: int, joining: Sequence[ScopeId]) -> tuple[int, int, int]:
@@ -60,18 +78,18 @@ def plan(tx: Connection, batch: int, joining: Sequence[ScopeId]) -> tuple[int, i
 
 
 def pledges(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
-    """(scope, leaf_hash, entry) in the order of the batch."""
+    """The rows, in the order of the batch."""
     table = staged_pledges
-    query = select(table.c.scope, table.c.leaf_hash, table.c.entry)
+    query = select(table)
     return _stream(tx, query.where(table.c.batch == batch).order_by(table.c.nullifier))
 
 
 def revisions(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
-    """(scope, leaf_hash, choice, entry, before: the choice that stood) in the order of the batch."""
+    """The rows in the order of the batch, with the choice and serial that stood: before, serial_before."""
     table = staged_revisions
     before = func.coalesce(spent.c.choice, staged_pledges.c.choice).label("before")
     query = (
-        select(table.c.scope, table.c.leaf_hash, table.c.choice, table.c.entry, before)
+        select(table, before, func.coalesce(spent.c.serial, 0).label("serial_before"))
         .outerjoin(spent, spent.c.nullifier == table.c.nullifier)
         .outerjoin(staged_pledges, staged_pledges.c.nullifier == table.c.nullifier)
     )

@@ -8,14 +8,11 @@ import pytest
 
 import fakes
 import manifests
+from crashes import STEPS, CrashError, crashing_sequencer, run_and_crash
 from fakes import DAY
-from headcount_ledger import schema
 from headcount_ledger.config import LedgerConfig
+from headcount_ledger.fsck import fsck
 from headcount_ledger.ledger import Ledger
-from headcount_ledger.pending import Pending
-from headcount_ledger.sequencer import Sequencer
-from headcount_ledger.storage import DirectoryStorage
-from headcount_ledger.store import Store
 from headcount_spec import cosignature
 from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.errors import ConfigurationError, CorruptionError, UnavailableError
@@ -25,23 +22,6 @@ from headcount_spec.note import SigningKey
 # Nothing is sealed between the day of acceptance and the closing: changes are free until then.
 SCOPE = manifests.manifest(min_batch=3, freezes="2026-03-01")
 CLOSED = SCOPE.closes + 1
-
-STEPS = (
-    "recover",
-    "select",
-    "build",
-    "check",
-    "persist",
-    "commit",
-    "write_tiles",
-    "cosign",
-    "publish",
-    "clean_up",
-)
-
-
-class CrashError(Exception):
-    pass
 
 
 def staged(directory: Path) -> LedgerConfig:
@@ -76,35 +56,15 @@ def config(prepared: Path, tmp_path: Path) -> LedgerConfig:
 
 def finished(config: LedgerConfig, day: int) -> tuple[dict[str, bytes], dict[str, list[tuple[object, ...]]]]:
     """What a ledger is after a seal that nothing disturbs, wherever it was interrupted before."""
+    assert fsck(config, day).ok
     with Ledger.open(config) as ledger:
         ledger.seal(day)
         assert ledger.seal(day) is None
         assert list(config.pending.iterdir()) == []
         report = fakes.whole_audit(ledger)
         assert (report.scopes[SCOPE.scope_id].gross, report.scopes[SCOPE.scope_id].live) == (7, 5)
+        assert fsck(config, day).ok
         return fakes.published(ledger), fakes.tables(ledger)
-
-
-def crashing_sequencer(config: LedgerConfig, step: str, persisted: bool) -> type[Sequencer]:
-    def crash(self: Sequencer, *args: object) -> object:
-        if persisted:
-            getattr(Sequencer, step)(self, *args)
-        raise CrashError
-
-    return type("CrashingSequencer", (Sequencer,), {step: crash})
-
-
-def run_and_crash(config: LedgerConfig, kind: type[Sequencer], day: int) -> None:
-    store = Store(schema.open_engine(config.database))
-    storage = DirectoryStorage(config.public)
-    try:
-        with (
-            pytest.raises(CrashError),
-            kind(store, storage, Pending(config.pending), manifests.LEDGER_KEY, config.lock) as sequencer,
-        ):
-            sequencer.seal(day)
-    finally:
-        store.close()
 
 
 @pytest.mark.parametrize("day", [DAY, CLOSED], ids=["any", "closing"])
@@ -115,7 +75,7 @@ def test_a_crash_at_any_step_leads_to_the_same_ledger(
 ) -> None:
     shutil.copytree(prepared, tmp_path / "undisturbed")
     expected = finished(LedgerConfig(tmp_path / "undisturbed"), day)
-    run_and_crash(config, crashing_sequencer(config, step, persisted), day)
+    run_and_crash(config, crashing_sequencer(step, persisted), day)
     assert finished(config, day) == expected
 
 
@@ -125,9 +85,9 @@ def test_crashes_one_after_the_other_lead_to_the_same_ledger(
     shutil.copytree(prepared, tmp_path / "undisturbed")
     expected = finished(LedgerConfig(tmp_path / "undisturbed"), DAY)
     for step in STEPS:
-        run_and_crash(config, crashing_sequencer(config, step, False), DAY)
+        run_and_crash(config, crashing_sequencer(step, False), DAY)
         if step != "clean_up":
-            run_and_crash(config, crashing_sequencer(config, step, True), DAY)
+            run_and_crash(config, crashing_sequencer(step, True), DAY)
     assert finished(config, DAY) == expected
 
 
@@ -170,7 +130,7 @@ def crash_at(number: int, persisted: bool, writes: list[str]) -> fakes.Fault:
 
 def test_what_arrives_between_the_crash_and_the_start_is_not_lost(config: LedgerConfig) -> None:
     late = manifests.pledge(SCOPE, 20)
-    run_and_crash(config, crashing_sequencer(config, "persist", True), DAY)
+    run_and_crash(config, crashing_sequencer("persist", True), DAY)
     with Ledger.open(config) as ledger:
         ledger.accept(late.to_bytes(), DAY)
         ledger.seal(DAY)
@@ -178,7 +138,7 @@ def test_what_arrives_between_the_crash_and_the_start_is_not_lost(config: Ledger
 
 
 def test_a_planned_closing_stays_one_when_the_clock_goes_back(config: LedgerConfig) -> None:
-    run_and_crash(config, crashing_sequencer(config, "select", True), CLOSED)
+    run_and_crash(config, crashing_sequencer("select", True), CLOSED)
     with Ledger.open(config) as ledger:
         ledger.seal(SCOPE.closes)
         report = fakes.whole_audit(ledger)
@@ -269,7 +229,7 @@ def test_another_key_is_refused(config: LedgerConfig) -> None:
 def test_damaged_pending_files_of_a_committed_batch_stop_the_start(
     config: LedgerConfig, file: str, damage: str
 ) -> None:
-    run_and_crash(config, crashing_sequencer(config, "commit", True), DAY)
+    run_and_crash(config, crashing_sequencer("commit", True), DAY)
     path = config.pending / file
     data = path.read_bytes()
     if damage == "missing":
@@ -281,6 +241,7 @@ def test_damaged_pending_files_of_a_committed_batch_stop_the_start(
     with Ledger.open(config) as ledger, pytest.raises(CorruptionError):
         ledger.seal(DAY)
     path.write_bytes(data)
+    path.chmod(0o600)
     finished(config, DAY)
 
 

@@ -1,0 +1,163 @@
+"""What the commit of a batch writes into the database, against the entries that will be published.
+
+``building`` checks the bytes of a batch. Here the rows that go into the spent set, the counts and the
+head are compared with those bytes, so that a bit which flipped in the database gets neither under a
+signed seal nor into what later decides about a nullifier.
+
+KNOWN: not every spent row is read again for every batch. One that changed is found by ``headcount
+ledger fsck``, as is a tile that no longer stands at the right edge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from sqlalchemy import Connection
+
+from headcount_ledger import sealed, taking
+from headcount_ledger.building import Batch
+from headcount_ledger.head import Head
+from headcount_ledger.pending import Objects
+from headcount_spec.entry import parse_entry
+from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError, UnknownKeyError
+from headcount_spec.merkle import EMPTY_ROOT, LeafHash, leaf_hash
+from headcount_spec.notice import Notice, author, manifest_of
+from headcount_spec.pledge import Pledge
+from headcount_spec.revision import Revision
+from headcount_spec.scope import WITHDRAWN, ScopeId
+from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
+from headcount_spec.tile import TILE_WIDTH, Fetch, TileReader, decode_bundle, new_bundles
+from headcount_spec.totals import decode_totals, totals_path
+
+Totals = dict[ScopeId, tuple[int, int]]
+
+
+def check_head(head: Head, origin: str, fetch: Fetch) -> Seal | None:
+    """The last published seal, which must say what the head row says; None before any batch.
+
+    Raises:
+        CorruptionError: it says something else, or is not there.
+    """
+    if head.batches == 0:
+        empty = (0, EMPTY_ROOT, 0, 0, GENESIS, chain_start(origin))
+        if (head.size, head.root, head.pledges, head.day, head.seal, head.chain) != empty:
+            raise CorruptionError("the head of the empty ledger is damaged")
+        return None
+    try:
+        entry = TileReader(fetch, head.size).entry(head.size - 1)
+        seal = parse_entry(entry)
+    except (MalformedError, NotFoundError, ValueError) as exc:
+        raise CorruptionError("the last published seal cannot be read") from exc
+    if not isinstance(seal, Seal) or leaf_hash(entry) != head.seal:
+        raise CorruptionError("the last published entry is not the seal that the head names")
+    said = (seal.batch + 1, seal.pledges_total, seal.day, chain_extend(seal.chain, head.seal))
+    if said != (head.batches, head.pledges, head.day, head.chain):
+        raise CorruptionError("the head says something else than the last published seal")
+    return seal
+
+
+def check_effects(
+    tx: Connection, head: Head, last: Seal | None, batch: Batch, objects: Objects, fetch: Fetch
+) -> None:
+    """Compare what the commit will write with the entries of the built batch.
+
+    last is the seal that ``check_head`` gave.
+
+    Raises:
+        CorruptionError: a staged row, a count or a scope's terms say something else than the entries.
+    """
+    try:
+        totals = _totals_before(last, fetch)
+        _Effects(tx, head, batch, totals).take(_entries(batch, objects))
+        _check_totals(totals, batch, objects)
+    except (MalformedError, NotFoundError) as exc:
+        raise CorruptionError(f"the built batch is damaged: {exc}") from exc
+
+
+def _totals_before(last: Seal | None, fetch: Fetch) -> Totals:
+    if last is None:
+        return {}
+    data = fetch(totals_path(last.batch))
+    if hashlib.sha256(data).digest() != last.totals:
+        raise CorruptionError("the published totals are not those of the last seal")
+    return decode_totals(data)
+
+
+def _check_totals(expected: Totals, batch: Batch, objects: Objects) -> None:
+    if decode_totals(objects.read(totals_path(batch.number))) != expected:
+        raise CorruptionError("the counts are not those of the last seal and the entries of the batch")
+    if any(batch.totals[scope] != expected.get(scope) for scope in batch.totals):
+        raise CorruptionError("the counts to be stored are not those to be published")
+
+
+def _entries(batch: Batch, objects: Objects) -> Iterator[bytes]:
+    """The new entries as they will be published, the seal last."""
+    for bundle in new_bundles(batch.old_size, batch.size):
+        entries = decode_bundle(objects.read(bundle.path), bundle.width)
+        yield from entries[max(0, batch.old_size - bundle.index * TILE_WIDTH) :]
+
+
+class _Effects:
+    """Walks through the entries beside the rows that they came from."""
+
+    def __init__(self, tx: Connection, head: Head, batch: Batch, totals: Totals) -> None:
+        self._tx = tx
+        self._batch = batch
+        self._index = head.size
+        self._totals = totals  # brought up to date on the way
+        self._pledges = taking.pledges(tx, batch.number)
+        self._revisions = taking.revisions(tx, batch.number)
+        self._notices = iter(batch.notices)
+
+    def take(self, entries: Iterator[bytes]) -> None:
+        """All entries of the batch."""
+        for data in entries:
+            entry = parse_entry(data)
+            if isinstance(entry, Pledge):
+                self._take_pledge(entry, leaf_hash(data))
+            elif isinstance(entry, Revision):
+                self._take_revision(entry, leaf_hash(data))
+            elif isinstance(entry, Notice):
+                self._take_notice(entry, leaf_hash(data))
+            self._index += 1
+        if any(next(rest, None) is not None for rest in (self._pledges, self._revisions, self._notices)):
+            raise CorruptionError("the batch leaves out what was planned for it")
+
+    def _take_pledge(self, pledge: Pledge, hash: LeafHash) -> None:
+        row = next(self._pledges, None)
+        said = (pledge.nullifier, pledge.scope_id, hash, pledge.revision_key, pledge.choice)
+        if row is None or (row.nullifier, row.scope, row.leaf_hash, row.revision_key, row.choice) != said:
+            raise CorruptionError("a staged pledge says something else than its entry")
+        gross, live = self._totals.get(pledge.scope_id, (0, 0))
+        self._totals[pledge.scope_id] = gross + 1, live + 1
+
+    def _take_revision(self, revision: Revision, hash: LeafHash) -> None:
+        row = next(self._revisions, None)
+        said = (revision.nullifier, revision.scope_id, hash, revision.choice, revision.serial)
+        if row is None or (row.nullifier, row.scope, row.leaf_hash, row.choice, row.serial) != said:
+            raise CorruptionError("a staged revision says something else than its entry")
+        if row.serial_before != revision.serial - 1:
+            raise CorruptionError("a staged revision is not the next one of its pledge")
+        gross, live = self._totals.get(revision.scope_id, (0, 0))
+        live += (row.before == WITHDRAWN) - (revision.choice == WITHDRAWN)
+        self._totals[revision.scope_id] = gross, live
+
+    def _take_notice(self, notice: Notice, hash: LeafHash) -> None:
+        placed = next(self._notices, None)
+        statement = notice.statement
+        said = (statement.scope, statement.seq, statement.type, hash, self._index)
+        if (
+            placed is None
+            or (placed.scope, placed.seq, placed.type, placed.leaf_hash, placed.leaf_index) != said
+        ):
+            raise CorruptionError("a staged notice says something else than its entry")
+        raw = self._batch.manifests.get(statement.scope)
+        if statement.type == "manifest" and manifest_of(statement).raw != raw:
+            raise CorruptionError("the terms to be stored are not those to be published")
+        manifest = sealed.manifest(self._tx, statement.scope) if raw is None else sealed.parse_manifest(raw)
+        try:
+            if manifest is None or author(notice, manifest) != placed.author:
+                raise CorruptionError("a staged notice is under another author's name")
+        except UnknownKeyError as exc:
+            raise CorruptionError("a staged notice is signed by nobody whom the terms name") from exc

@@ -1,0 +1,33 @@
+"""The lock of the one sequencer on one machine: a locked file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from headcount_spec.errors import UnavailableError
+
+
+class FileLock:
+    """Held while it exists; the operating system drops it with the process."""
+
+    def __init__(self, path: Path) -> None:
+        """Take it.
+
+        Raises:
+            UnavailableError: another sequencer has it.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            os.close(descriptor)
+            raise UnavailableError("another sequencer runs on this ledger") from exc
+        self._descriptor: int | None = descriptor
+
+    def close(self) -> None:
+        """Let another have it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
