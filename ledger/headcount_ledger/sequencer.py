@@ -34,7 +34,7 @@ from headcount_ledger.pending import ObjectWriter, Pending, Plan
 from headcount_ledger.storage import CHECKPOINT, Storage, find
 from headcount_ledger.store import Store
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from headcount_spec.errors import CorruptionError, ProtocolError
+from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableError
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.note import SigningKey
 from headcount_spec.scope import ScopeId

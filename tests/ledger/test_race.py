@@ -145,10 +145,12 @@ def test_the_storm_bites_an_intake_that_looks_before_it_writes(ledger: Ledger) -
     with ledger._store.write() as tx:
         tx.exec_driver_sql("CREATE TABLE naive (nullifier BLOB)")
     nullifier = manifests.pledge(SCOPE, 0, choice=1).nullifier
+    looked = threading.Barrier(12)  # all have looked before one writes: the schedule that such code allows
 
     def accept() -> bool:
         with ledger._store.read() as tx:
             found = tx.exec_driver_sql("SELECT 1 FROM naive WHERE nullifier = ?", (nullifier,)).first()
+        looked.wait(30)
         if found is not None:
             return False
         with ledger._store.write() as tx:
