@@ -11,6 +11,8 @@ ledger fsck``, as is a tile that no longer stands at the right edge.
 from __future__ import annotations
 
 import hashlib
+import struct
+from collections import Counter
 from collections.abc import Iterator
 
 from sqlalchemy import Connection
@@ -19,11 +21,11 @@ from headcount_ledger import sealed, taking
 from headcount_ledger.building import Batch
 from headcount_ledger.head import Head
 from headcount_ledger.pending import Objects
+from headcount_spec import pledge
 from headcount_spec.entry import parse_entry
 from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError, UnknownKeyError
 from headcount_spec.merkle import EMPTY_ROOT, LeafHash, leaf_hash
 from headcount_spec.notice import Notice, author, manifest_of
-from headcount_spec.pledge import Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import WITHDRAWN, ScopeId
 from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
@@ -31,6 +33,9 @@ from headcount_spec.tile import TILE_WIDTH, Fetch, TileReader, decode_bundle, ne
 from headcount_spec.totals import decode_totals, totals_path
 
 Totals = dict[ScopeId, tuple[int, int]]
+
+# The fixed part of a pledge (headcount_spec.pledge): scope, choice, revision key, sealed hash.
+_PLEDGE = struct.Struct(">2x32sH32s32s")
 
 
 def check_head(head: Head, origin: str, fetch: Fetch) -> Seal | None:
@@ -106,31 +111,39 @@ class _Effects:
         self._batch = batch
         self._index = head.size
         self._totals = totals  # brought up to date on the way
-        self._pledges = taking.pledges(tx, batch.number)
+        self._pledges = taking.spent_by(tx, batch.number)
         self._revisions = taking.revisions(tx, batch.number)
         self._notices = iter(batch.notices)
 
     def take(self, entries: Iterator[bytes]) -> None:
-        """All entries of the batch."""
+        """All entries of the batch, pledges first."""
+        gross: Counter[ScopeId] = Counter()
         for data in entries:
-            entry = parse_entry(data)
-            if isinstance(entry, Pledge):
-                self._take_pledge(entry, leaf_hash(data))
-            elif isinstance(entry, Revision):
-                self._take_revision(entry, leaf_hash(data))
-            elif isinstance(entry, Notice):
-                self._take_notice(entry, leaf_hash(data))
+            if data.startswith(pledge.HEADER):
+                gross[self._take_pledge(data)] += 1
+            else:
+                self._take_other(data)
             self._index += 1
+        for scope, number in gross.items():
+            before = self._totals.get(scope, (0, 0))
+            self._totals[scope] = before[0] + number, before[1] + number
         if any(next(rest, None) is not None for rest in (self._pledges, self._revisions, self._notices)):
             raise CorruptionError("the batch leaves out what was planned for it")
 
-    def _take_pledge(self, pledge: Pledge, hash: LeafHash) -> None:
-        row = next(self._pledges, None)
-        said = (pledge.nullifier, pledge.scope_id, hash, pledge.revision_key, pledge.choice)
-        if row is None or (row.nullifier, row.scope, row.leaf_hash, row.revision_key, row.choice) != said:
+    def _take_pledge(self, data: bytes) -> ScopeId:
+        # It was parsed and hashed by check_batch; to do so again would cost a third of the sealing.
+        scope, choice, revision_key, sealed_hash = _PLEDGE.unpack_from(data)
+        nullifier = pledge.nonce(scope, choice, revision_key, sealed_hash)
+        if next(self._pledges, None) != (nullifier, scope, choice, revision_key):
             raise CorruptionError("a staged pledge says something else than its entry")
-        gross, live = self._totals.get(pledge.scope_id, (0, 0))
-        self._totals[pledge.scope_id] = gross + 1, live + 1
+        return ScopeId(scope)
+
+    def _take_other(self, data: bytes) -> None:
+        entry = parse_entry(data)
+        if isinstance(entry, Revision):
+            self._take_revision(entry, leaf_hash(data))
+        elif isinstance(entry, Notice):
+            self._take_notice(entry, leaf_hash(data))
 
     def _take_revision(self, revision: Revision, hash: LeafHash) -> None:
         row = next(self._revisions, None)

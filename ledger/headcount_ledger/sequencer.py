@@ -148,13 +148,13 @@ class Sequencer:
         batch = head.batches
         with self._store.write() as tx:
             terms = sealed.manifests(tx)
-            taking.check(tx, terms.keys())
+            waiting = taking.waiting(tx)
+            taking.check(tx, terms.keys(), waiting.keys())
             open_scopes = sealed.open_scopes(tx)
             sealed.stop_accepting(tx, [scope for scope in open_scopes if terms[scope].closes < day])
             closing = sealed.closing_scopes(tx)
             # Had the clock gone back after these stopped accepting, they would still close on a later day.
             day = max([day, *(terms[scope].closes + 1 for scope in closing)])
-            waiting = taking.waiting(tx)
             joining = [
                 scope
                 for scope, number in waiting.items()

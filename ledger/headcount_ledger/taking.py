@@ -31,15 +31,17 @@ def waiting(tx: Connection) -> dict[ScopeId, int]:
     return {ScopeId(scope): number for scope, number in tx.execute(query)}
 
 
-def check(tx: Connection, known: Collection[ScopeId]) -> None:
+def check(tx: Connection, known: Collection[ScopeId], waiting: Collection[ScopeId]) -> None:
     """Refuse rows that no batch would ever take: of no sealed scope, or a revision of no pledge.
+
+    known are the sealed scopes, waiting those of the staged pledges.
 
     Raises:
         CorruptionError: there is one; it was not accepted so.
     """
-    for table in (staged_pledges, staged_revisions):
-        if not set(tx.execute(select(table.c.scope).distinct()).scalars()) <= set(known):
-            raise CorruptionError("a staged row is of a scope that is not in the ledger")
+    revised = tx.execute(select(staged_revisions.c.scope).distinct()).scalars()
+    if not {*waiting, *revised} <= set(known):
+        raise CorruptionError("a staged row is of a scope that is not in the ledger")
     orphans = select(func.count()).where(
         ~exists().where(spent.c.nullifier == staged_revisions.c.nullifier),
         ~exists().where(staged_pledges.c.nullifier == staged_revisions.c.nullifier),
@@ -78,9 +80,16 @@ def plan(tx: Connection, batch: int, joining: Sequence[ScopeId]) -> tuple[int, i
 
 
 def pledges(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
-    """The rows, in the order of the batch."""
+    """(scope, leaf_hash, entry) in the order of the batch."""
     table = staged_pledges
-    query = select(table)
+    query = select(table.c.scope, table.c.leaf_hash, table.c.entry)
+    return _stream(tx, query.where(table.c.batch == batch).order_by(table.c.nullifier))
+
+
+def spent_by(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
+    """(nullifier, scope, choice, revision_key) that go into the spent set, in the order of the batch."""
+    table = staged_pledges
+    query = select(table.c.nullifier, table.c.scope, table.c.choice, table.c.revision_key)
     return _stream(tx, query.where(table.c.batch == batch).order_by(table.c.nullifier))
 
 
