@@ -41,7 +41,7 @@ def test_what_a_batch_held_is_said(tmp_path: Path) -> None:
 
 
 def test_no_command_but_create_makes_a_ledger(tmp_path: Path) -> None:
-    for command in ("policy", "seal", "status"):
+    for command in ("policy", "seal", "status", "fsck"):
         result = CliRunner().invoke(ledger, [command, str(tmp_path)])
         assert isinstance(result.exception, ConfigurationError)
     assert list(tmp_path.iterdir()) == []
