@@ -47,6 +47,7 @@ _SUMMARIES = {
     "issuer": "Check that people are people, and sign one pledge of each blindly.",
     "ledger": "Create and run a ledger.",
     "serve": "Run the roles that CONFIG (a TOML file) names, until stopped.",
+    "witness": "Watch over other people's ledgers: cosign what only grows.",
 }
 _HINTS: dict[type[ProtocolError], str] = {
     AlreadyIssuedError: "the pledge file of your first attempt holds the token; one person counts once",
