@@ -6,13 +6,9 @@ import contextlib
 
 import pytest
 
-import manifests
-from headcount_ledger import schema
 from headcount_ledger.config import LedgerConfig
-from headcount_ledger.pending import Pending
+from headcount_ledger.ledger import Ledger
 from headcount_ledger.sequencer import Sequencer
-from headcount_ledger.storage import DirectoryStorage
-from headcount_ledger.store import Store
 
 STEPS = (
     "recover",
@@ -44,13 +40,9 @@ def crashing_sequencer(step: str, persisted: bool) -> type[Sequencer]:
 
 def run_and_crash(config: LedgerConfig, kind: type[Sequencer], day: int, *, is_reached: bool = True) -> None:
     """Seal until it crashes; is_reached says that it must."""
-    store = Store(schema.open_engine(config.database))
-    storage = DirectoryStorage(config.public)
-    try:
-        with (
-            pytest.raises(CrashError) if is_reached else contextlib.suppress(CrashError),
-            kind(store, storage, Pending(config.pending), manifests.LEDGER_KEY, config.lock) as sequencer,
-        ):
-            sequencer.seal(day)
-    finally:
-        store.close()
+    with (
+        Ledger.open(config) as ledger,
+        pytest.raises(CrashError) if is_reached else contextlib.suppress(CrashError),
+        ledger.sequencer(kind) as sequencer,
+    ):
+        sequencer.seal(day)

@@ -99,9 +99,13 @@ def whole_audit(ledger: Ledger) -> AuditReport:
 
 def published(ledger: Ledger) -> dict[str, bytes]:
     """Every published file."""
-    public = ledger.config.public
-    files = (path for path in sorted(public.rglob("*")) if path.is_file())
-    return {str(path.relative_to(public)): path.read_bytes() for path in files}
+    return files(ledger.config.public)
+
+
+def files(public: Path) -> dict[str, bytes]:
+    """Every file below a directory."""
+    paths = (path for path in sorted(public.rglob("*")) if path.is_file())
+    return {str(path.relative_to(public)): path.read_bytes() for path in paths}
 
 
 def tables(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:

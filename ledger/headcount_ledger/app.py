@@ -8,13 +8,11 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from headcount_ledger.ledger import Ledger
-from headcount_ledger.storage import CHECKPOINT
+from headcount_ledger.published import kind
 from headcount_ledger.ticker import wall_clock
 from headcount_spec.entry import MAX_ENTRY_BYTES, MEDIA_TYPE
 from headcount_spec.errors import (
-    MalformedError,
     MethodRefusedError,
-    NotFoundError,
     ProtocolError,
     TooLargeError,
     WrongTypeError,
@@ -22,15 +20,9 @@ from headcount_spec.errors import (
 from headcount_spec.jcs import canonicalise
 from headcount_spec.problem import from_status, problem
 from headcount_spec.promise import Promise
-from headcount_spec.text import day_of, decode_hex, parse_decimal
-from headcount_spec.tile import parse_path
+from headcount_spec.text import day_of
 
 PROMISE_TYPE = "application/vnd.headcount.promise"
-TEXT_TYPE = "text/plain; charset=utf-8"
-BINARY_TYPE = "application/octet-stream"
-
-IMMUTABLE = "public, max-age=31536000, immutable"
-MUTABLE = "public, max-age=2"  # tlog-tiles: a few seconds at most
 
 ENTRIES = "entries"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -46,7 +38,7 @@ def ledger_blueprint(ledger: Ledger, clock: Callable[[], int] = wall_clock) -> B
             if request.method != "POST":
                 raise MethodRefusedError("entries are sent by POST")
             return _answer(ledger.accept(_body(), day_of(clock())))
-        content_type, caching = _kind(path)
+        content_type, caching = kind(path)
         if request.method not in ("GET", "HEAD"):
             raise MethodRefusedError("the published files are read by GET")
         response = Response(ledger.storage.read(path), content_type=content_type)
@@ -72,29 +64,6 @@ def create_app(ledger: Ledger, clock: Callable[[], int] = wall_clock, prefix: st
         return _problem(from_status(error.code or 500, error.name))
 
     return app
-
-
-def _kind(path: str) -> tuple[str, str]:
-    """Content type and caching of a published file (c2sp.org/tlog-tiles)."""
-    if path == CHECKPOINT:
-        return TEXT_TYPE, MUTABLE
-    folder, _, name = path.partition("/")
-    try:
-        if folder == "tile":
-            parse_path(path)
-            return BINARY_TYPE, IMMUTABLE
-        if folder == "totals":
-            parse_decimal(name)
-            return BINARY_TYPE, IMMUTABLE
-        if folder == "checkpoints":
-            parse_decimal(name)
-            return TEXT_TYPE, IMMUTABLE
-        if folder == "scopes":
-            decode_hex(name, 32)
-            return TEXT_TYPE, MUTABLE
-    except MalformedError:
-        pass
-    raise NotFoundError("the ledger has no such file")
 
 
 def _body() -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from headcount_ledger.head import Head
-from headcount_ledger.pending import Objects, ObjectWriter
+from headcount_ledger.pending import NewObjects, PendingObjects
 from headcount_ledger.sealed import PlacedNotice
 from headcount_spec import merkle
 from headcount_spec.batch import check_order
@@ -59,7 +59,7 @@ class Batch:
 class TreeExtension:
     """Adds entries to the published tree and writes the objects that are new."""
 
-    def __init__(self, head: Head, fetch: Fetch, objects: ObjectWriter) -> None:
+    def __init__(self, head: Head, fetch: Fetch, objects: NewObjects) -> None:
         full, partial = divmod(head.size, TILE_WIDTH)
         try:
             reader = TileReader(fetch, head.size)
@@ -97,7 +97,7 @@ class TreeExtension:
             self._objects.add(Bundle(self.size // TILE_WIDTH, width).path, encode_bundle(self._entries))
 
 
-def overlay(objects: Objects, fetch: Fetch) -> Fetch:
+def overlay(objects: PendingObjects, fetch: Fetch) -> Fetch:
     """The tree with the batch's objects: from the pending file, else from what is published."""
 
     def read(path: str) -> bytes:
@@ -106,7 +106,7 @@ def overlay(objects: Objects, fetch: Fetch) -> Fetch:
     return read
 
 
-def check_batch(head: Head, batch: Batch, objects: Objects, fetch: Fetch) -> None:
+def check_batch(head: Head, batch: Batch, objects: PendingObjects, fetch: Fetch) -> None:
     """Hash the bytes that are about to be published again, and compare everything with what was built.
 
     Raises:
@@ -138,7 +138,7 @@ def _range(fetch: Fetch, size: int) -> CompactRange:
     return CompactRange.from_hashes(size, hashes)
 
 
-def _check_entries(head: Head, batch: Batch, objects: Objects, fetch: Fetch) -> list[LeafHash]:
+def _check_entries(head: Head, batch: Batch, objects: PendingObjects, fetch: Fetch) -> list[LeafHash]:
     """The leaf hashes of the batch's entries, hashed from the bundles."""
     published = TileReader(fetch, batch.old_size)
     check = _EntryCheck(head)
@@ -200,7 +200,7 @@ class _EntryCheck:
             raise CorruptionError("the chain does not fit the batch")
 
 
-def _check_tiles(batch: Batch, objects: Objects, fetch: Fetch, hashes: list[LeafHash]) -> None:
+def _check_tiles(batch: Batch, objects: PendingObjects, fetch: Fetch, hashes: list[LeafHash]) -> None:
     """Every hash of every new tile: from the entries at level 0, from the tiles below above it."""
     published = TileReader(fetch, batch.old_size)
     extended = TileReader(overlay(objects, fetch), batch.size)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from headcount_ledger import sealed, taking
 from headcount_ledger.building import Batch
 from headcount_ledger.head import Head
-from headcount_ledger.pending import Objects
+from headcount_ledger.pending import PendingObjects
 from headcount_spec import pledge
 from headcount_spec.entry import parse_entry
 from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError, UnknownKeyError
@@ -63,7 +63,7 @@ def check_head(head: Head, origin: str, fetch: Fetch) -> Seal | None:
 
 
 def check_effects(
-    tx: Connection, head: Head, last: Seal | None, batch: Batch, objects: Objects, fetch: Fetch
+    tx: Connection, head: Head, last: Seal | None, batch: Batch, objects: PendingObjects, fetch: Fetch
 ) -> None:
     """Compare what the commit will write with the entries of the built batch.
 
@@ -89,14 +89,14 @@ def _totals_before(last: Seal | None, fetch: Fetch) -> Totals:
     return decode_totals(data)
 
 
-def _check_totals(expected: Totals, batch: Batch, objects: Objects) -> None:
+def _check_totals(expected: Totals, batch: Batch, objects: PendingObjects) -> None:
     if decode_totals(objects.read(totals_path(batch.number))) != expected:
         raise CorruptionError("the counts are not those of the last seal and the entries of the batch")
     if any(batch.totals[scope] != expected.get(scope) for scope in batch.totals):
         raise CorruptionError("the counts to be stored are not those to be published")
 
 
-def _entries(batch: Batch, objects: Objects) -> Iterator[bytes]:
+def _entries(batch: Batch, objects: PendingObjects) -> Iterator[bytes]:
     """The new entries as they will be published, the seal last."""
     for bundle in new_bundles(batch.old_size, batch.size):
         entries = decode_bundle(objects.read(bundle.path), bundle.width)

@@ -39,8 +39,10 @@ def check_history(raw: bytes | None, head: Head, key: VerificationKey) -> int:
     return published.size
 
 
-def check_published(storage: Storage, head: Head, key: VerificationKey) -> None:
+def check_published(storage: Storage, head: Head, key: VerificationKey) -> bytes | None:
     """Refuse to go on from another history than the one that is out; for the sequencer, which has the lock.
+
+    The published checkpoint that was checked: what a new one may replace, and nothing else.
 
     Raises:
         CorruptionError: as check_history, or the published checkpoint is older than it can be.
@@ -50,12 +52,13 @@ def check_published(storage: Storage, head: Head, key: VerificationKey) -> None:
         raw = head.checkpoint  # the creation was interrupted
         storage.swap(CHECKPOINT, raw, None)
     if check_history(raw, head, key) == head.size:
-        return
+        return raw
     # The last batch is committed and not published: the checkpoint before it must be there.
     if head.published is not None:
         raise CorruptionError("the published checkpoint is older than the database says")
     if head.batches > 1 and raw != find(storage, checkpoint_path(head.batches - 2)):
         raise CorruptionError("the published checkpoint is not that of the batch before")
+    return raw
 
 
 def previous_checkpoint(storage: Storage, head: Head) -> bytes:

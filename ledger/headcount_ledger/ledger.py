@@ -1,4 +1,4 @@
-"""One ledger on one machine: its parts put together. Creating one is a command of its own."""
+"""One ledger: its parts put together as its configuration says. Creating one is a command of its own."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ import dataclasses
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from headcount_ledger import durable, schema, taking
+from sqlalchemy import Engine
+
+from headcount_ledger import durable, taking
 from headcount_ledger.building import Batch
 from headcount_ledger.clock import wall_clock
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.head import Head, insert_head, load_head
 from headcount_ledger.history import check_history
 from headcount_ledger.intake import Intake
-from headcount_ledger.pending import Pending
+from headcount_ledger.place import has_head, has_tables, open_database, open_pending, open_storage, read_key
 from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
-from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage, find
+from headcount_ledger.storage import CHECKPOINT, find
 from headcount_ledger.store import Store
 from headcount_ledger.witnesses import Witnesses, read_policy
 from headcount_ledger.writer import Writer, end_process
 from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
-from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError
+from headcount_spec.errors import (
+    ConfigurationError,
+    CorruptionError,
+    MalformedError,
+)
 from headcount_spec.merkle import EMPTY_ROOT, LeafHash
 from headcount_spec.note import SigningKey, VerificationKey
 from headcount_spec.policy import Log, Policy
@@ -42,11 +47,13 @@ def create(config: LedgerConfig, origin: str, seed: bytes | None = None) -> Veri
     for path in (config.key, config.database, config.public, config.pending):
         if path.exists():
             raise ConfigurationError(f"{path} exists: a ledger is created once")
+    storage = open_storage(config)
+    if find(storage, CHECKPOINT) is not None:
+        raise ConfigurationError(f"{config.place}: a ledger is published there already")
     checkpoint = sign_checkpoint(Checkpoint(origin, 0, EMPTY_ROOT), key)
-    durable.create_files([(config.key, key.to_text().encode() + b"\n")], durable.PRIVATE_MODE)
-    os.close(os.open(config.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, durable.PRIVATE_MODE))
-    store = Store(schema.open_engine(config.database))
+    store = Store(_new_database(config))
     try:
+        durable.create_files([(config.key, key.to_text().encode() + b"\n")], durable.PRIVATE_MODE)
         store.create_tables()
         with store.write() as tx:
             insert_head(
@@ -67,8 +74,19 @@ def create(config: LedgerConfig, origin: str, seed: bytes | None = None) -> Veri
         durable.sync_directory(config.directory)
     finally:
         store.close()
-    DirectoryStorage(config.public).swap(CHECKPOINT, checkpoint, None)
+    storage.swap(CHECKPOINT, checkpoint, None)
     return key.verification_key
+
+
+def _new_database(config: LedgerConfig) -> Engine:
+    if config.postgresql is None:
+        durable.make_directory(config.directory)
+        os.close(os.open(config.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, durable.PRIVATE_MODE))
+    engine = open_database(config)
+    if has_tables(engine):
+        engine.dispose()
+        raise ConfigurationError(f"{config.postgresql} has a ledger already, or the remains of one")
+    return engine
 
 
 class Ledger:
@@ -84,7 +102,7 @@ class Ledger:
     ) -> None:
         self.config = config
         self.verification_key = key.verification_key
-        self.storage: Storage = DirectoryStorage(config.public)
+        self.storage = open_storage(config)
         self._key = key
         self._store = store
         self._cosign = self._witnesses() if cosign is None else cosign
@@ -102,10 +120,14 @@ class Ledger:
                 policy cannot be used.
             CorruptionError: its database is not the one of what it has published.
         """
-        if not config.database.is_file() or not config.key.is_file():
+        if not config.key.is_file():
             raise ConfigurationError(f"no ledger in {config.directory}: `headcount ledger create` makes one")
         key = read_key(config.key)
-        ledger = cls(config, key, Store(schema.open_engine(config.database)), cosign)
+        engine = open_database(config)
+        if not has_head(engine):
+            engine.dispose()
+            raise ConfigurationError(f"no ledger in {config.place}: `headcount ledger create` makes one")
+        ledger = cls(config, key, Store(engine), cosign)
         published = find(ledger.storage, CHECKPOINT)  # before the head: that one may only be newer
         head = ledger.head()
         if published is not None or head.batches:
@@ -139,12 +161,17 @@ class Ledger:
         """The origin line of its checkpoints."""
         return self._key.name
 
+    @property
+    def store(self) -> Store:
+        """Its database."""
+        return self._store
+
     def accept(self, entry: bytes, day: int) -> Promise | LeafHash:
         """Take one entry; see ``Intake.accept``."""
         return self._intake.accept(entry, day)
 
     @contextlib.contextmanager
-    def sequencer(self) -> Iterator[Sequencer]:
+    def sequencer(self, kind: type[Sequencer] = Sequencer) -> Iterator[Sequencer]:
         """The sequencer, while the block runs.
 
         Raises:
@@ -154,11 +181,8 @@ class Ledger:
         if self._cosign is no_witnesses and _is_cosigned(find(self.storage, CHECKPOINT)):
             # A command that does not know the node's file must not publish past the witnesses.
             raise ConfigurationError("the published checkpoint has cosignatures: name the witnesses' policy")
-        pending = Pending(self.config.pending)
-        with Sequencer(
-            self._store, self.storage, pending, self._key, self.config.lock, self._cosign
-        ) as sequencer:
-            yield sequencer
+        with self._store.locked(self.config.lock) as store:
+            yield kind(store, self.storage, open_pending(self.config, store), self._key, self._cosign)
 
     def seal(self, day: int) -> Batch | None:
         """One tick; see ``Sequencer.seal``."""
@@ -188,15 +212,3 @@ def _is_cosigned(published: bytes | None) -> bool:
         return published is not None and len(parse_checkpoint(published).note.signatures) > 1
     except MalformedError:
         return False  # the sequencer will say so
-
-
-def read_key(path: Path) -> SigningKey:
-    """The private key of a ledger.
-
-    Raises:
-        ConfigurationError: the file holds something else.
-    """
-    try:
-        return SigningKey.from_text(path.read_text("ascii").removesuffix("\n"))
-    except (MalformedError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(f"{path} is no private key of a ledger") from exc

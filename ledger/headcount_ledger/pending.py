@@ -2,6 +2,9 @@
 
 The objects are exactly what will be published, so that what is checked before signing and what is
 written after the commit are the same bytes. One file, because one fsync is cheaper than a thousand.
+
+Where the database is PostgreSQL they stand in it instead (``pending_tables``), for another machine to
+take over.
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from headcount_ledger import durable
 from headcount_spec import jcs
@@ -22,6 +26,80 @@ from headcount_spec.merkle import RootHash
 from headcount_spec.scope import ScopeId
 from headcount_spec.text import decode_hex
 from headcount_spec.wire import u16, u32
+
+
+class NewObjects(Protocol):
+    """Takes the objects of a batch that is being built."""
+
+    def add(self, path: str, data: bytes) -> None:
+        """Append one object."""
+        ...
+
+    def finish(self) -> bytes:
+        """The SHA-256 of their file, whether there is a file or not; durable when the writer's block ends."""
+        ...
+
+
+class PendingObjects(Protocol):
+    """The objects of a batch, read back from where they stand."""
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]: ...
+
+    def __contains__(self, path: object) -> bool: ...
+
+    def read(self, path: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            NotFoundError: the batch has none of this path.
+        """
+        ...
+
+    def digest(self) -> bytes:
+        """What ``NewObjects.finish`` gave, computed again from what is stored."""
+        ...
+
+
+class PendingBatch(Protocol):
+    """The place of the batch that is on its way; it holds one at most."""
+
+    def writer(self) -> AbstractContextManager[NewObjects]:
+        """Begin a batch, in the place of whatever is there."""
+        ...
+
+    def objects(self) -> PendingObjects:
+        """The objects as they are stored.
+
+        Raises:
+            CorruptionError: there are none.
+        """
+        ...
+
+    def save(self, plan: Plan) -> None:
+        """Keep the plan, durably."""
+        ...
+
+    def load(self, batch: int) -> Plan:
+        """The plan of a batch that the head says is committed.
+
+        Raises:
+            CorruptionError: it is missing, another batch's, or its objects are not those that were planned.
+        """
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether nothing is there, not even a part of a batch."""
+        ...
+
+    def clear(self) -> None:
+        """Remove what is there: published, or never committed."""
+        ...
+
+
+def frame(path: str, data: bytes) -> tuple[bytes, ...]:
+    """The parts of one object as it stands in the file, and in the digest."""
+    name = path.encode("ascii")
+    return u16(len(name)), name, u32(len(data)), data
 
 
 # struct {
@@ -51,9 +129,8 @@ class ObjectWriter:
 
     def add(self, path: str, data: bytes) -> None:
         """Append one object."""
-        name = path.encode("ascii")
         with durable.writing():
-            for part in (u16(len(name)), name, u32(len(data)), data):
+            for part in frame(path, data):
                 self._digest.update(part)
                 self._file.write(part)
 
@@ -178,6 +255,10 @@ class Pending:
         """The file of the plan."""
         return self._directory / "plan"
 
+    def writer(self) -> ObjectWriter:
+        """Begin a new file of objects."""
+        return ObjectWriter(self.objects_path)
+
     def objects(self) -> Objects:
         """The objects as they stand on the disk.
 
@@ -199,19 +280,28 @@ class Pending:
         Raises:
             CorruptionError: it is missing, another batch's, or its objects are not those that were planned.
         """
-        try:
-            with durable.reading():
-                data = self.plan_path.read_bytes()
-            plan = Plan.from_bytes(data)
-        except FileNotFoundError as exc:
-            raise CorruptionError("the plan of the pending batch is missing") from exc
-        if plan.batch != batch:
-            raise CorruptionError("the pending plan is another batch's")
-        if self.objects().digest() != plan.objects:
-            raise CorruptionError("the objects of the pending batch are not those that were planned")
-        return plan
+        stored: bytes | None = None
+        with contextlib.suppress(FileNotFoundError), durable.reading():
+            stored = self.plan_path.read_bytes()
+        return check_plan(stored, batch, self)
+
+    def is_empty(self) -> bool:
+        """Whether neither file is there."""
+        return not (self.objects_path.exists() or self.plan_path.exists())
 
     def clear(self) -> None:
         """Remove what is there: published, or never committed."""
         for path in (self.plan_path, self.objects_path):
             durable.remove_file(path)
+
+
+def check_plan(stored: bytes | None, batch: int, pending: PendingBatch) -> Plan:
+    """The stored plan of a batch that the head says is committed; see ``PendingBatch.load``."""
+    if stored is None:
+        raise CorruptionError("the plan of the pending batch is missing")
+    plan = Plan.from_bytes(stored)
+    if plan.batch != batch:
+        raise CorruptionError("the pending plan is another batch's")
+    if pending.objects().digest() != plan.objects:
+        raise CorruptionError("the objects of the pending batch are not those that were planned")
+    return plan

@@ -1,4 +1,4 @@
-"""The ledger's tables and the options of its database engine.
+"""The ledger's tables, and the options of SQLite; those of PostgreSQL are in ``postgresql``.
 
 No table has a time, and none has a row number that would count arrivals: primary keys are the
 nullifiers and hashes themselves (WITHOUT ROWID in SQLite; PostgreSQL ignores the option).
@@ -42,8 +42,8 @@ def _hash(name: str, **options: Any) -> Column[bytes]:
     return Column(name, LargeBinary(32), nullable=options.pop("nullable", False), **options)
 
 
-def _table(name: str, *columns: Any) -> Table:
-    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+def _table(name: str, *columns: Any, **options: Any) -> Table:
+    return Table(name, metadata, *columns, sqlite_with_rowid=False, **options)
 
 
 # The one row that is the truth after a crash.
@@ -60,6 +60,13 @@ head = _table(
     _hash("chain"),  # over every leaf, the last seal included
     Column("checkpoint", LargeBinary, nullable=False),  # signed by us, before any cosignature
     _hash("published", nullable=True),  # SHA-256 of it as published; null until then
+)
+
+# A row, and nothing is accepted or sealed here ever again: the ledger has moved.
+frozen = _table(
+    "frozen",
+    Column("id", SmallInteger, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("successor", String, nullable=False),  # where to
 )
 
 scopes = _table(
@@ -91,6 +98,7 @@ spent = _table(
     Column("choice", Integer, nullable=False),  # after the last revision
     Column("serial", SmallInteger, nullable=False),  # of the last revision, 0 without any
     _hash("revision_hash", nullable=True),  # leaf hash of the last revision
+    postgresql_partition_by="HASH (nullifier)",  # the parts: postgresql.create_tables
 )
 
 # In the staged tables, batch is the batch that was planned with the row, null until then.
@@ -128,6 +136,24 @@ staged_notices = _table(
 )
 
 STAGED = (staged_pledges, staged_revisions, staged_notices)
+
+# The batch between its building and its publication, where the database is PostgreSQL; see pending_tables.
+pending_metadata = MetaData()
+
+pending_objects = Table(
+    "pending_objects",
+    pending_metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),  # their order
+    Column("path", String, nullable=False, unique=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+pending_plan = Table(
+    "pending_plan",
+    pending_metadata,
+    Column("id", SmallInteger, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("plan", LargeBinary, nullable=False),
+)
 
 
 def open_engine(path: Path) -> Engine:

@@ -20,8 +20,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
-from types import TracebackType
 
 from headcount_ledger import sealed, taking
 from headcount_ledger.building import Batch, TreeExtension, check_batch, completed, overlay, totals_file
@@ -29,10 +27,9 @@ from headcount_ledger.effects import check_effects, check_head
 from headcount_ledger.head import Head, load_head, mark_published, swap_head
 from headcount_ledger.history import check_published, checkpoint_path, previous_checkpoint
 from headcount_ledger.leaves import Leaves, Selection
-from headcount_ledger.lock import FileLock
-from headcount_ledger.pending import ObjectWriter, Pending, Plan
+from headcount_ledger.pending import PendingBatch, Plan
 from headcount_ledger.storage import CHECKPOINT, Storage, find
-from headcount_ledger.store import Store
+from headcount_ledger.store import LockedStore
 from headcount_spec.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableError
 from headcount_spec.merkle import leaf_hash
@@ -58,15 +55,14 @@ def hint_path(scope: ScopeId) -> str:
 
 
 class Sequencer:
-    """The one writer of batches; holds the ledger's lock while it exists."""
+    """The one writer of batches: its store holds the ledger's lock."""
 
     def __init__(
         self,
-        store: Store,
+        store: LockedStore,
         storage: Storage,
-        pending: Pending,
+        pending: PendingBatch,
         key: SigningKey,
-        lock: Path,
         cosign: Cosign = no_witnesses,
     ) -> None:
         self._store = store
@@ -74,19 +70,6 @@ class Sequencer:
         self._pending = pending
         self._key = key
         self._cosign = cosign
-        self._lock = FileLock(lock)
-
-    def __enter__(self) -> Sequencer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let another sequencer run."""
-        self._lock.close()
 
     def seal(self, day: int) -> Batch | None:
         """One tick on this UTC day: a batch of what may join one, None if that is nothing.
@@ -167,7 +150,7 @@ class Sequencer:
 
     def build(self, head: Head, selection: Selection) -> Batch:
         """Sort, make the leaves and write the batch's objects into the pending file."""
-        with ObjectWriter(self._pending.objects_path) as objects, self._store.read() as tx:
+        with self._pending.writer() as objects, self._store.read() as tx:
             extension = TreeExtension(head, self._storage.read, objects)
             leaves = Leaves(tx, head, selection, self._key)
             extension.extend(leaves.entries())
@@ -270,7 +253,11 @@ class Sequencer:
 
     def write_tiles(self, plan: Plan) -> None:
         """Write the batch's files; those that exist must be identical."""
+        self._store.check()
         self._storage.create(self._pending.objects())
+        # KNOWN: a sequencer that stands still in this loop while another takes over may write a hint over a
+        # newer one. It lacks the newest notices until the next batch that has one of the same scope.
+        self._store.check()
         for scope in plan.hints:
             with self._store.read() as tx:
                 indices = sealed.notice_indices(tx, scope)
@@ -290,9 +277,8 @@ class Sequencer:
 
     def publish(self, head: Head, raw: bytes) -> None:
         """Archive the checkpoint, then replace the one that everybody reads."""
-        check_published(self._storage, head, self._key.verification_key)
+        previous = check_published(self._storage, head, self._key.verification_key)
         self._storage.create([(checkpoint_path(head.batches - 1), raw)])
-        previous = find(self._storage, CHECKPOINT)
         self._storage.swap(CHECKPOINT, raw, previous)
 
     def collect(self, plan: Plan) -> None:
@@ -307,8 +293,8 @@ class Sequencer:
             if not mark_published(tx, head.batches, digest):
                 raise CorruptionError("another sequencer has moved the head")
             taking.rewrite(tx)
-        if not self._store.truncate_log():
-            log.warning("a reader keeps the write-ahead log from being emptied; the next batch tries again")
+        if not self._store.wipe():
+            log.warning("a reader keeps deleted rows from being wiped; the next batch tries again")
         self._pending.clear()
         with self._store.read() as tx:
             return load_head(tx)

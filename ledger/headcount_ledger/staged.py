@@ -5,7 +5,7 @@ Each decision is one statement whose row count is checked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
 from headcount_ledger.schema import (
     notices,
@@ -60,10 +60,15 @@ class StoredNotice:
     leaf_hash: LeafHash
 
 
-def _insert_where(table: Table, names: Sequence[str], *conditions: ColumnElement[bool]) -> Insert:
-    """An insert of one row, by name, that does nothing if a condition fails or the row's key stands."""
+def _insert_where(
+    table: Table, names: Sequence[str], *conditions: ColumnElement[bool]
+) -> Mapping[str, Insert]:
+    """By dialect, an insert of one row, by name, that does nothing if a condition fails or its key stands."""
     row = select(*(_value(table, name) for name in names)).where(*conditions)
-    return sqlite.insert(table).from_select(names, row).on_conflict_do_nothing()
+    return {
+        "sqlite": sqlite.insert(table).from_select(names, row).on_conflict_do_nothing(),
+        "postgresql": postgresql.insert(table).from_select(names, row).on_conflict_do_nothing(),
+    }
 
 
 def _value(table: Table, name: str) -> BindParameter[Any]:
@@ -101,7 +106,7 @@ def stage_pledge(tx: Connection, pledge: Pledge, nullifier: Nullifier, leaf_hash
         "choice": pledge.choice,
         "entry": pledge.to_bytes(),
     }
-    return tx.execute(_STAGE_PLEDGE, row).rowcount == 1
+    return tx.execute(_STAGE_PLEDGE[tx.dialect.name], row).rowcount == 1
 
 
 def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> bool:
@@ -114,7 +119,7 @@ def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> b
         "serial": revision.serial,
         "entry": revision.to_bytes(),
     }
-    return tx.execute(_STAGE_REVISION, row).rowcount == 1
+    return tx.execute(_STAGE_REVISION[tx.dialect.name], row).rowcount == 1
 
 
 def stage_notice(

@@ -1,38 +1,67 @@
-"""Transactions of the ledger's database.
+"""Transactions of the ledger's database, whichever it is.
 
 What is read and written in them is in ``head``, ``sealed``, ``staged`` and ``taking``, whose functions
-take the transaction in which they run.
+take the transaction in which they run. What differs between databases is in ``sqlite`` and ``postgresql``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from headcount_ledger import schema
-from headcount_spec.errors import CorruptionError, UnavailableError
+from headcount_ledger.postgresql import Postgresql
+from headcount_ledger.sqlite import Sqlite
+from headcount_spec.errors import UnavailableError
 
-# SQLite's result codes after which the transaction is rolled back and nothing is wrong with the file.
-_CERTAINLY_UNDONE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_CANTOPEN")
+FROZEN_RETRY_S = 600  # by then the address may lead to the new place
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
-class Store:
-    """The database of one ledger.
+class Session(Protocol):
+    """What holds the sequencer's lock."""
 
-    Transactions that write take the lock when they begin, so a look and a write in one of them are
-    one step.
+    @property
+    def write(self) -> Transaction:
+        """A transaction that ends undone if the lock is lost before it ends."""
+        ...
+
+    @property
+    def write_aside(self) -> Transaction:
+        """The same for tables that only the sequencer writes: nobody waits for it."""
+        ...
+
+    def check(self) -> None:
+        """Raises UnavailableError if the lock is lost."""
+        ...
+
+    def wipe(self) -> bool:
+        """Wipe what deleted rows have left in the files; False if a reader is in the way."""
+        ...
+
+    def close(self) -> None:
+        """Let another sequencer run."""
+        ...
+
+
+class Transactions:
+    """A database of any tables.
+
+    Transactions that write take a lock when they begin, one for all processes on all machines, so a look
+    and a write in one of them are one step.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(**{schema.WRITES: True})
-
-    def create_tables(self) -> None:
-        """Make the tables of a new ledger."""
-        schema.metadata.create_all(self._engine)
+        self._database = Postgresql(engine) if engine.dialect.name == "postgresql" else Sqlite(engine)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -46,13 +75,12 @@ class Store:
             UnavailableError: the database does not answer.
         """
         try:
-            with self._engine.begin() as tx:
+            with self._database.read() as tx:
                 yield tx
-        except DBAPIError as exc:
+        except (DBAPIError, PoolTimeoutError) as exc:
             raise UnavailableError("the database does not answer") from exc
 
-    @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> AbstractContextManager[Connection]:
         """A transaction that is durable when the block ends and undone when it raises.
 
         Raises:
@@ -60,17 +88,83 @@ class Store:
             CorruptionError: a row stands already that must not; it is undone.
             SystemExit: it is not known whether it was committed.
         """
-        try:
-            with self._writing.begin() as tx:
-                yield tx
-        except DBAPIError as exc:
-            name = getattr(exc.orig, "sqlite_errorname", type(exc.orig).__name__)
-            if name.startswith(_CERTAINLY_UNDONE):
-                raise UnavailableError(f"the database cannot store it now ({name})") from exc
-            if name.startswith("SQLITE_CONSTRAINT"):
-                raise CorruptionError("a row stands already that must not") from exc
-            raise SystemExit(f"it is not known whether a transaction was committed ({name})") from exc
+        return self._write(self._database.write)
 
-    def truncate_log(self) -> bool:
-        """Wipe deleted rows from the write-ahead log; False if a reader is in the way."""
-        return schema.truncate_log(self._engine)
+    @contextlib.contextmanager
+    def _write(self, begin: Transaction) -> Iterator[Connection]:
+        committing = False
+        try:
+            with begin() as tx:
+                self._check(tx)
+                yield tx
+                committing = True
+        except PoolTimeoutError as exc:
+            raise UnavailableError("the database does not answer") from exc
+        except DBAPIError as exc:
+            raise self._database.refusal(exc, committing) from exc
+
+    def _check(self, tx: Connection) -> None:
+        """What must hold before anything is written."""
+
+
+class Store(Transactions):
+    """The database of one ledger; nothing is written in it any more once it is frozen."""
+
+    def create_tables(self) -> None:
+        """Make the tables of a new ledger."""
+        self._database.create_tables()
+
+    def _check(self, tx: Connection) -> None:
+        if tx.execute(_FROZEN).first() is not None:
+            raise UnavailableError("the ledger has moved, and takes nothing here", FROZEN_RETRY_S)
+
+    @contextlib.contextmanager
+    def locked(self, path: Path) -> Iterator[LockedStore]:
+        """This store with the sequencer's lock, while the block runs; path is that of a lock file.
+
+        Raises:
+            UnavailableError: another sequencer has it.
+        """
+        try:
+            session = self._database.lock(path)
+        except (DBAPIError, PoolTimeoutError) as exc:
+            raise UnavailableError("the database does not answer") from exc
+        try:
+            yield LockedStore(self._engine, session)
+        finally:
+            session.close()
+
+
+class LockedStore(Store):
+    """The store of the sequencer: its writes fail once the lock is lost."""
+
+    def __init__(self, engine: Engine, session: Session) -> None:
+        super().__init__(engine)
+        self._session = session
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """As ``Store.write``."""
+        return self._write(self._session.write)
+
+    def write_aside(self) -> AbstractContextManager[Connection]:
+        """As ``Store.write``, for tables that only the sequencer writes: acceptance goes on meanwhile."""
+        return self._write(self._session.write_aside)
+
+    def check(self) -> None:
+        """Look whether the lock is still held.
+
+        Raises:
+            UnavailableError: it is lost; another sequencer may run.
+        """
+        try:
+            self._session.check()
+        except DBAPIError as exc:
+            raise UnavailableError("the database does not answer") from exc
+
+    def wipe(self) -> bool:
+        """Wipe what deleted rows have left in the database's files; False if a reader is in the way."""
+        return self._session.wipe()
+
+
+# Made once: building a statement costs more than running it.
+_FROZEN = select(schema.frozen.c.id)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from headcount_ledger import postgresql, sqlite
 from headcount_ledger.schema import STAGED, spent, staged_notices, staged_pledges, staged_revisions
 from headcount_spec.errors import CorruptionError
 from headcount_spec.scope import ScopeId
@@ -128,14 +129,22 @@ def spend(tx: Connection, batch: int) -> tuple[int, int]:
     number = tx.execute(
         insert(spent).from_select(columns, moved.order_by(staged_pledges.c.nullifier))
     ).rowcount
+    # Sorted too: PostgreSQL writes a changed row to a new place, in the order in which it meets them.
+    last = (
+        select(
+            staged_revisions.c.nullifier,
+            staged_revisions.c.choice,
+            staged_revisions.c.serial,
+            staged_revisions.c.leaf_hash,
+        )
+        .where(staged_revisions.c.batch == batch)
+        .order_by(staged_revisions.c.nullifier)
+        .subquery()
+    )
     revised = (
         update(spent)
-        .where(spent.c.nullifier == staged_revisions.c.nullifier, staged_revisions.c.batch == batch)
-        .values(
-            choice=staged_revisions.c.choice,
-            serial=staged_revisions.c.serial,
-            revision_hash=staged_revisions.c.leaf_hash,
-        )
+        .where(spent.c.nullifier == last.c.nullifier)
+        .values(choice=last.c.choice, serial=last.c.serial, revision_hash=last.c.leaf_hash)
     )
     return number, tx.execute(revised).rowcount
 
@@ -148,11 +157,7 @@ def unstage(tx: Connection, batch: int) -> None:
 
 def rewrite(tx: Connection) -> None:
     """Write the pledges and revisions that remain again, sorted: their places told when they came."""
-    for table in (staged_pledges, staged_revisions):
-        rows = [dict(row._mapping) for row in tx.execute(select(table).order_by(table.c.nullifier))]
-        tx.execute(delete(table))
-        if rows:
-            tx.execute(insert(table), rows)
+    (postgresql if tx.dialect.name == "postgresql" else sqlite).rewrite(tx)
 
 
 def _stream(tx: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:

@@ -29,7 +29,7 @@ from headcount import (
     prove,
     receipt,
 )
-from headcount_ledger.ledger import read_key
+from headcount_ledger.place import read_key
 from headcount_ledger.reader.fetch import directory_fetch
 from headcount_node import campaign
 from headcount_node.config import Listen

@@ -18,6 +18,7 @@ class CountingStore(Store):
     def __init__(self, path: Path) -> None:
         super().__init__(schema.open_engine(path))
         self.transactions = 0
+        self.create_tables()
         with self.write() as tx:
             tx.exec_driver_sql("CREATE TABLE t (x INTEGER PRIMARY KEY)")
         self.transactions = 0

@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from headcount_ledger import schema
 from headcount_ledger.audit import audit
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.effects import check_head
@@ -22,11 +21,9 @@ from headcount_ledger.fsck.unfinished import published_view
 from headcount_ledger.fsck.waiting import check_waiting
 from headcount_ledger.head import Head, load_head
 from headcount_ledger.history import check_history, previous_checkpoint
-from headcount_ledger.ledger import read_key
-from headcount_ledger.lock import FileLock
-from headcount_ledger.pending import Pending
-from headcount_ledger.storage import CHECKPOINT, DirectoryStorage, Storage, find
-from headcount_ledger.store import Store
+from headcount_ledger.place import open_database, open_pending, open_storage, read_key
+from headcount_ledger.storage import CHECKPOINT, find
+from headcount_ledger.store import LockedStore, Store
 from headcount_spec.checkpoint import open_checkpoint
 from headcount_spec.errors import ConfigurationError, CorruptionError, ProtocolError, UnavailableError
 from headcount_spec.note import VerificationKey
@@ -74,34 +71,32 @@ def fsck(config: LedgerConfig, day: int) -> FsckReport:
         ConfigurationError: there is no ledger.
         UnavailableError: a sequencer runs on it.
     """
-    if not config.database.is_file() or not config.key.is_file():
+    if not config.key.is_file():
         raise ConfigurationError(f"no ledger in {config.directory}")
-    with closing(FileLock(config.lock)):
-        return _Check(config, day).run()
+    with closing(Store(open_database(config))) as store, store.locked(config.lock) as locked:
+        return _Check(config, day, locked).run()
 
 
 class _Check:
     """The state of one run."""
 
-    def __init__(self, config: LedgerConfig, day: int) -> None:
+    def __init__(self, config: LedgerConfig, day: int, store: LockedStore) -> None:
         self.config = config
         self.day = day
+        self.store = store
         self.findings = Findings()
-        self.storage: Storage = DirectoryStorage(config.public)
-        self.pending = Pending(config.pending)
+        self.storage = open_storage(config)
+        self.pending = open_pending(config, store)
         self.head: Head | None = None
         self.ends: list[int] | None = None
         self.entries = self.waiting = 0
 
     def run(self) -> FsckReport:
         """Everything."""
-        store = Store(schema.open_engine(self.config.database))
         try:
-            self._check_database(store)
+            self._check_database(self.store)
         except UnavailableError as exc:
             self.findings.add("damaged-database", self.config.database.name, str(exc.__cause__ or exc))
-        finally:
-            store.close()
         files = check_folder(self.config, self.head, self.ends, self.findings)
         return FsckReport(
             origin=self.head.key.split("+")[0] if self.head is not None else "",

@@ -9,7 +9,7 @@ from headcount_ledger.building import overlay
 from headcount_ledger.fsck.finding import Findings
 from headcount_ledger.head import Head
 from headcount_ledger.history import checkpoint_path
-from headcount_ledger.pending import Objects, Pending, Plan
+from headcount_ledger.pending import PendingBatch, PendingObjects, Plan
 from headcount_ledger.sequencer import hint_path
 from headcount_ledger.storage import CHECKPOINT, Storage, find
 from headcount_spec.errors import CorruptionError
@@ -19,14 +19,14 @@ _FOLDER = "pending"
 
 
 def published_view(
-    tx: Connection, head: Head, storage: Storage, pending: Pending, findings: Findings
+    tx: Connection, head: Head, storage: Storage, pending: PendingBatch, findings: Findings
 ) -> Fetch | None:
     """The tree at the head: what is published, with what the next start will publish.
 
     None if that cannot be known.
     """
     if head.published is not None:
-        if pending.objects_path.exists() or pending.plan_path.exists():
+        if not pending.is_empty():
             findings.add("left-over-batch", _FOLDER)
         return storage.read
     findings.add("unfinished-batch", _FOLDER, f"batch {head.batches - 1}")
@@ -51,7 +51,7 @@ def published_view(
     return view
 
 
-def _compare(plan: Plan, objects: Objects, head: Head, storage: Storage) -> None:
+def _compare(plan: Plan, objects: PendingObjects, head: Head, storage: Storage) -> None:
     if (plan.size, plan.root) != (head.size, head.root):
         raise CorruptionError("the plan is of another tree than the head")
     for path, data in objects:

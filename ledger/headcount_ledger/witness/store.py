@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table,
 from sqlalchemy.dialects.sqlite import insert
 
 from headcount_ledger import schema
-from headcount_ledger.store import Store
+from headcount_ledger.store import Transactions
 from headcount_spec.merkle import EMPTY_ROOT, RootHash
 
 _metadata = MetaData()
@@ -39,7 +39,7 @@ class WitnessStore:
     """One database; any number of threads and processes may share it."""
 
     def __init__(self, path: Path) -> None:
-        self._store = Store(schema.open_engine(path))
+        self._store = Transactions(schema.open_engine(path))
 
     def create(self) -> None:
         """Make the table of a new witness."""
