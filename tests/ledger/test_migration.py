@@ -14,6 +14,7 @@ from fakes import DAY
 from headcount_ledger import migration, schema
 from headcount_ledger.cli import ledger as commands
 from headcount_ledger.config import LedgerConfig
+from headcount_ledger.fsck import fsck
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.migration import migrate
 from headcount_ledger.place import open_database
@@ -79,6 +80,8 @@ def test_a_ledger_moves_with_all_that_waits(old: OneMachine, new: ManyMachines) 
     assert any(line.startswith("root: ") for line in lines)
     check_moved(old, new, files)
     assert migrate(old.config, new.config).batches == 3  # it is done, and that is all
+    assert [finding.code for finding in fsck(old.config, DAY).findings] == ["moved-ledger"]
+    assert fsck(new.config, DAY).ok
 
 
 def test_only_the_database_may_move(old: OneMachine, new: ManyMachines) -> None:

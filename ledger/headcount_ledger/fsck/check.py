@@ -8,9 +8,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
+from headcount_ledger import schema
 from headcount_ledger.audit import audit
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.effects import check_head
@@ -97,6 +98,8 @@ class _Check:
             self._check_database(self.store)
         except UnavailableError as exc:
             self.findings.add("damaged-database", self.config.database.name, str(exc.__cause__ or exc))
+        finally:
+            self.store.close()  # before the files are looked at; the lock stays
         files = check_folder(self.config, self.head, self.ends, self.findings)
         return FsckReport(
             origin=self.head.key.split("+")[0] if self.head is not None else "",
@@ -112,6 +115,8 @@ class _Check:
         with store.read() as tx:
             for line in _integrity(tx):
                 self.findings.add("damaged-database", self.config.database.name, line)
+            for successor in tx.execute(select(schema.frozen.c.successor)).scalars():
+                self.findings.add("moved-ledger", schema.frozen.name, f"to {successor}")
             head = load_head(tx)
             try:
                 log_key = VerificationKey.from_text(head.key)

@@ -30,6 +30,7 @@ NOTES = MappingProxyType(
         "left-over-batch": "a crash has left a batch that was never committed; the next start removes it",
         "unfinished-batch": "the last batch is committed and not published; the next start publishes it",
         "superseded-partial": "a partial file stands beside its full one; it may be removed",
+        "moved-ledger": "the ledger has moved, or is moving, and takes nothing here",
         "unknown-file": "a file is not the ledger's",
         "planned-closing": "a scope accepts no more and its closing batch is not sealed yet",
     }
