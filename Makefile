@@ -26,7 +26,7 @@ vectors: .venv/dev
 	$(BIN)/python spec/vectors/make.py
 
 bench: .venv/dev
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py $(ARGS)
 
 wheel: .venv/dev
 	sh tests/wheel.sh

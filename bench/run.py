@@ -1,111 +1,100 @@
-"""Ratios in one run, against what the same cores can do: ``make bench``.
+"""Measure what this project set itself; write bench/results.json and print a table.
 
-Writes bench/results.json, one flat object of named figures, and prints a table. The machine is noisy,
-so every figure is the median of rounds that alternate with the yardstick.
+    make bench                       everything that ends by itself within some ten minutes
+    make bench ARGS='--only seal'    one part
+    make bench ARGS=--large          ten million pledges as well: an hour to make them, 4 GB in bench/cache
+
+All servers listen on the loopback only and are stopped at the end. Absolute figures depend on the machine
+and on what else it does; the ratios are taken in one run, alternating, as medians.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import re
+import os
 import shutil
-import statistics
-import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+import factory
+import load
+from accept import accept, loss
+from append import append
+from ingest import ingest
+from rich.console import Console
+from rich.table import Table
+from seal import seal
+from yardstick import engines
 
-import keys  # noqa: E402
-import ledgers  # noqa: E402
-import manifests  # noqa: E402
-from headcount_engine import rsa  # noqa: E402
-from headcount_ledger.audit import audit  # noqa: E402
+RESULTS = Path(__file__).parent / "results.json"
 
-ROUNDS = 5
-ROUND_S = 1
-PLEDGES = 2000  # in the ledger that is audited
-
-
-def rate(work: Callable[[], object], seconds: float = ROUND_S) -> float:
-    """Calls a CPU-second of one thread."""
-    calls = 0
-    started, cpu = time.perf_counter(), time.process_time()
-    while time.perf_counter() - started < seconds:
-        for _ in range(50):
-            work()
-        calls += 50
-    return calls / (time.process_time() - cpu)
+# What the project sets itself: figure, bound, whether more is better.
+BOUNDS = {
+    "accept.rate_over_flask_constant": (1.0, True),
+    "ingest.rate_over_verify": (0.5, True),
+    "seal.entries_per_s": (50_000, True),
+    "seal.cost_at_10m_over_10k": (2.5, False),
+    "append.vs_pymerkle": (20, True),
+    "accept.loss_at_10m": (0.2, False),
+}
 
 
-def openssl_speed() -> tuple[float, float]:
-    """RSA-2048 signatures and verifications a CPU-second by ``openssl speed``."""
-    done = subprocess.run(
-        ["openssl", "speed", "-seconds", str(ROUND_S), "rsa2048"], capture_output=True, text=True, check=True
-    )
-    match = re.search(r"rsa\s+2048 bits\s+\S+\s+\S+\s+([0-9.]+)\s+([0-9.]+)", done.stdout)
-    if match is None:
-        raise SystemExit("openssl speed prints what this program does not understand")
-    return float(match[1]), float(match[2])
-
-
-def pledged_ledger() -> ledgers.Ledger:
-    """A valid ledger with PLEDGES really signed pledges in one batch."""
-    scope = ledgers.campaign()
-    opening = manifests.opening(scope)
-    terms = [manifests.manifest_notice(scope), *manifests.text_notices(scope), opening]
-    pledges = [manifests.pledge(scope, number) for number in range(PLEDGES)]
-    issued = manifests.issuance(scope, ledgers.OPENS + 1, -(-PLEDGES // 16) * 16, opening)
-    return ledgers.build(
-        (
-            ledgers.Batch(ledgers.OPENS - 1, ledgers.raw(*terms)),
-            ledgers.Batch(ledgers.OPENS, ledgers.raw(*pledges)),
-            ledgers.Batch(ledgers.OPENS + 1, ledgers.raw(issued)),
-        )
-    )
+PARTS = ("engines", "append", "seal", "ingest", "accept", "loss")
 
 
 def main() -> None:
-    """Measure, print, write."""
-    if not shutil.which("openssl"):
-        raise SystemExit("bench: the openssl command is missing; it is the yardstick")
-    private, token_key = rsa.load_private_key(keys.token_key_der(0)), keys.token_key(0)
-    public = rsa.load_public_key(keys.token_spki(0))
-    blinded_msg = (3**1200).to_bytes(256, "big")
-    authenticator = keys.sign_pss(token_key, b"message")
-    rounds: dict[str, list[float]] = {}
-    for number in range(ROUNDS):
-        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
-        sign, verify = openssl_speed()
-        ours_sign = rate(lambda: rsa.blind_sign(private, blinded_msg))
-        ours_verify = rate(lambda: rsa.verify(public, b"message", authenticator))
-        for name, value in (
-            ("openssl.rsa2048_sign_per_s", sign),
-            ("openssl.rsa2048_verify_per_s", verify),
-            ("issue.blind_sign_per_s", ours_sign),
-            ("issue.blind_sign_over_openssl", ours_sign / sign),
-            ("audit.verify_per_s", ours_verify),
-            ("audit.verify_over_openssl", ours_verify / verify),
-        ):
-            rounds.setdefault(name, []).append(value)
-    results = {name: statistics.median(values) for name, values in rounds.items()}
-    print(f"signing {PLEDGES} pledges", file=sys.stderr)
-    ledger = pledged_ledger()
-    cpu = time.process_time()
-    report = audit(ledger.fetch, ledger.policy)
-    if not report.ok:
-        raise SystemExit("bench: the audited ledger is not sound")
-    results["audit.pledges_per_cpu_s"] = PLEDGES / (time.process_time() - cpu)
-    results["audit.rate_over_openssl_one_core"] = (
-        results["audit.pledges_per_cpu_s"] / results["openssl.rsa2048_verify_per_s"]
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description="Measure Headcount on this machine.")
+    parser.add_argument("--only", action="append", choices=PARTS)
+    parser.add_argument("--large", action="store_true", help="ten million pledges as well")
+    options = parser.parse_args()
+    wanted = set(options.only or PARTS)
+    if not load.has_wrk():
+        print("wrk is missing (Debian: apt-get install wrk): accept and loss are left out", file=sys.stderr)
+        wanted -= {"accept", "loss"}
+    factory.CACHE.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=factory.CACHE))  # the same disk as the repository
+    parts: dict[str, Callable[[], dict[str, float]]] = {
+        "engines": engines,
+        "append": lambda: append(folder),
+        "seal": lambda: seal(folder, options.large),
+        "ingest": lambda: ingest(folder),
+        "accept": lambda: accept(folder),
+        "loss": lambda: loss(folder, 1_000_000, "1m"),
+    }
+    figures = {"machine.cores": float(os.cpu_count() or 1), "machine.load_before": os.getloadavg()[0]}
+    try:
+        for name, measure in parts.items():
+            if name in wanted:
+                print(f"{name} …", file=sys.stderr, flush=True)
+                figures.update(measure())
+        if options.large and "loss" in wanted:
+            figures.update(loss(folder, 10_000_000, "10m"))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    figures["machine.load_after"] = os.getloadavg()[0]
+    RESULTS.write_text(
+        json.dumps({name: round(value, 4) for name, value in figures.items()}, indent=2) + "\n"
     )
-    (ROOT / "bench" / "results.json").write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
-    print(f"engines: {rsa.engine_name()}; medians of {ROUNDS} rounds, one thread")
-    for name, value in sorted(results.items()):
-        print(f"{name:<36} {value:>12,.2f}")
+    show(figures)
+
+
+def show(figures: dict[str, float]) -> None:
+    """A table for people."""
+    table = Table("figure", "value", "bound", "")
+    for name, value in figures.items():
+        bound, more = BOUNDS.get(name, (None, True))
+        if bound is None:
+            table.add_row(name, f"{value:,.3f}", "", "")
+        else:
+            met = value >= bound if more else value <= bound
+            table.add_row(
+                name, f"{value:,.3f}", f"{'≥' if more else '≤'} {bound:,g}", "" if met else "missed"
+            )
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from headcount_issuer.app import create_app as issuer_app
 from headcount_issuer.issuer import Issuer
 from headcount_ledger.app import create_app as ledger_app
 from headcount_ledger.audit import fault
+from headcount_ledger.exchange import BUNDLE_TYPE, MAX_BUNDLE_BYTES
 from headcount_ledger.witness.app import create_app as witness_app
 from headcount_ledger.witness.server import Witness
 from headcount_spec import problem
@@ -235,7 +236,12 @@ def test_the_ledgers_intake_is_documented(ledger_client):
         )
         assert answer.mimetype in answers
     assert client.get("/ledger/entries").status_code == 405
-    assert {path for method, path in operations("ledger") if method == "POST"} == {"/ledger/entries"}
+    taken = operations("ledger")["POST", "/ledger/bundles"]["responses"]["200"]["content"]
+    bundle = b"\0\4junk"
+    answer = client.post("/ledger/bundles", data=bundle, content_type="application/vnd.headcount.bundle")
+    assert answer.mimetype in taken
+    posts = {path for method, path in operations("ledger") if method == "POST"}
+    assert posts == {"/ledger/entries", "/ledger/bundles"}
 
 
 def test_the_codes_are_those_of_the_error_tree():
@@ -261,6 +267,7 @@ def test_the_sizes_are_those_of_the_code():
     assert size("POST", "/pledges", entry) == MAX_PLEDGE_BYTES
     assert size("POST", "/revisions", entry) == REVISION_BYTES
     assert size("POST", "/ledger/entries", entry) == MAX_ENTRY_BYTES
+    assert size("POST", "/ledger/bundles", BUNDLE_TYPE) == MAX_BUNDLE_BYTES
     assert size("POST", "/sessions", "application/json") == MAX_JSON_BYTES
     assert size("POST", "/add-checkpoint", "text/plain") == MAX_REQUEST_BYTES
     request = TokenRequest(0, bytes(256)).to_bytes()

@@ -23,6 +23,7 @@ CALLS = (
     "renameat2",
     "fsync",
     "fdatasync",
+    "syncfs",
     "write",
     "pwrite64",
     "mkdir",

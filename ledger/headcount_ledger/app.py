@@ -7,24 +7,31 @@ from collections.abc import Callable
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from headcount_ledger.exchange import (
+    BUNDLES,
+    ENTRIES,
+    MAX_BUNDLE_BYTES,
+    Answer,
+    accepted,
+    answered,
+    bundle_too_long,
+    check_bundle_head,
+    check_entry_head,
+    entry_too_long,
+    open_bundle,
+    refused,
+)
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.published import kind
 from headcount_ledger.ticker import wall_clock
-from headcount_spec.entry import MAX_ENTRY_BYTES, MEDIA_TYPE
+from headcount_spec.entry import MAX_ENTRY_BYTES
 from headcount_spec.errors import (
     MethodRefusedError,
     ProtocolError,
-    TooLargeError,
-    WrongTypeError,
 )
-from headcount_spec.jcs import canonicalise
-from headcount_spec.problem import from_status, problem
-from headcount_spec.promise import Promise
+from headcount_spec.problem import from_status
 from headcount_spec.text import day_of
 
-PROMISE_TYPE = "application/vnd.headcount.promise"
-
-ENTRIES = "entries"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -34,10 +41,11 @@ def ledger_blueprint(ledger: Ledger, clock: Callable[[], int] = wall_clock) -> B
     blueprint.register_error_handler(ProtocolError, _problem)
 
     def everything(path: str = "") -> Response:
-        if path == ENTRIES:
+        take = _TAKERS.get(path)
+        if take is not None:
             if request.method != "POST":
                 raise MethodRefusedError("entries are sent by POST")
-            return _answer(ledger.accept(_body(), day_of(clock())))
+            return _respond(take(ledger, day_of(clock())))
         content_type, caching = kind(path)
         if request.method not in ("GET", "HEAD"):
             raise MethodRefusedError("the published files are read by GET")
@@ -66,30 +74,32 @@ def create_app(ledger: Ledger, clock: Callable[[], int] = wall_clock, prefix: st
     return app
 
 
-def _body() -> bytes:
-    """The request's body: one entry, by type and size."""
-    if request.mimetype != MEDIA_TYPE:
-        raise WrongTypeError(f"an entry is sent as {MEDIA_TYPE}")
-    if (request.content_length or 0) > MAX_ENTRY_BYTES:
-        raise TooLargeError(f"an entry has at most {MAX_ENTRY_BYTES} bytes")
-    data = request.stream.read(MAX_ENTRY_BYTES + 1)
-    if len(data) > MAX_ENTRY_BYTES:
-        raise TooLargeError(f"an entry has at most {MAX_ENTRY_BYTES} bytes")
+def _take(ledger: Ledger, day: int) -> Answer:
+    check_entry_head(request.content_type, request.content_length)
+    return accepted(ledger.accept(_body(MAX_ENTRY_BYTES, entry_too_long), day))
+
+
+def _take_bundle(ledger: Ledger, day: int) -> Answer:
+    check_bundle_head(request.content_type, request.content_length)
+    outcomes = ledger.accept_all(open_bundle(_body(MAX_BUNDLE_BYTES, bundle_too_long)), day)
+    return answered([refused(one) if isinstance(one, ProtocolError) else accepted(one) for one in outcomes])
+
+
+def _body(most: int, too_long: Callable[[int], ProtocolError]) -> bytes:
+    """The request's body, which may not have said how long it is."""
+    data = request.stream.read(most + 1)
+    if len(data) > most:
+        raise too_long(most)
     return data
 
 
-def _answer(accepted: Promise | bytes) -> Response:
-    if isinstance(accepted, Promise):
-        response = Response(accepted.to_bytes(), content_type=PROMISE_TYPE)
-    else:
-        response = Response(canonicalise({"leaf_hash": accepted.hex()}), content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+def _respond(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
 
 
 def _problem(error: ProtocolError) -> Response:
-    answer = problem(error)
-    response = Response(answer.body, answer.status, dict(answer.headers))
-    if isinstance(error, MethodRefusedError):
-        response.headers["Allow"] = "POST" if request.path.endswith(f"/{ENTRIES}") else "GET, HEAD"
-    return response
+    posts = request.path.endswith((f"/{ENTRIES}", f"/{BUNDLES}"))
+    return _respond(refused(error, "POST" if posts else "GET, HEAD"))
+
+
+_TAKERS = {ENTRIES: _take, BUNDLES: _take_bundle}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from headcount_ledger.head import Head
 from headcount_ledger.pending import NewObjects, PendingObjects
 from headcount_ledger.sealed import PlacedNotice
 from headcount_spec import merkle
-from headcount_spec.batch import check_order
+from headcount_spec.batch import PLEDGE_RANK, Key, check_keys, sort_key
 from headcount_spec.entry import Entry, parse_entry
 from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError
 from headcount_spec.merkle import CompactRange, LeafHash, RootHash, leaf_hash
@@ -164,20 +165,22 @@ class _EntryCheck:
         self._chain = self._before_last = head.chain
         self._pledges = 0
         self._last: list[Entry] = []
+        self._last_keys: list[Key] = []
         self._last_hash = LeafHash(bytes(32))
 
     def take(self, entries: list[bytes], hashes: list[LeafHash]) -> None:
         """The next entries and their hashes."""
         parsed = [parse_entry(entry) for entry in entries]
-        if check_order(self._last + parsed) is not None:
+        keys = self._last_keys + [sort_key(entry) for entry in parsed]
+        if check_keys(keys) is not None:
             raise CorruptionError("the batch is not in order")
-        nullifiers = [entry.nullifier for entry in self._last + parsed if isinstance(entry, Pledge)]
-        if len(set(nullifiers)) != len(nullifiers):
+        # In order, so that a nullifier that stands twice stands beside itself.
+        if any(one == next_ and one[0] == PLEDGE_RANK for one, next_ in pairwise(keys)):
             raise CorruptionError("a nullifier stands twice in the batch")
         self._pledges += sum(isinstance(entry, Pledge) for entry in parsed)
         for hash in hashes:
             self._before_last, self._chain = self._chain, chain_extend(self._chain, hash)
-        self._last, self._last_hash = parsed[-1:], hashes[-1]
+        self._last, self._last_keys, self._last_hash = parsed[-1:], keys[-1:], hashes[-1]
 
     def finish(self, batch: Batch, totals: bytes) -> None:
         """Compare the seal with the entries before it."""

@@ -138,6 +138,11 @@ class LedgerConfig:
         return self.witnesses or (usual if usual.exists() else None)
 
     @property
+    def socket(self) -> Path:
+        """Where the writer process listens for those that serve HTTP."""
+        return self.directory / "writer.sock"
+
+    @property
     def lock(self) -> Path:
         """Locked by the one sequencer, where the database is SQLite."""
         return self.directory / "sequencer.lock"

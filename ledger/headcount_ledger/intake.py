@@ -1,64 +1,79 @@
 """Acceptance: whatever arrives is verified here, whoever sends it, then staged in one transaction.
 
 Nothing is reserved before it is verified, and the same entry again gets the same answer.
+
+The rules are without I/O: ``accepting`` yields what has to be read or written and is sent the result.
+``run`` carries that out in a thread that may block; ``gate`` does so in an event loop. There is no second
+copy of the rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from headcount_engine.acceptance import ScopeVerifier
+from headcount_engine.acceptance import ScopeVerifier, VerifiedPledge
+from headcount_engine.ed25519 import Signer
 from headcount_ledger import sealed, staged
+from headcount_ledger.notices import find_terms
 from headcount_ledger.staged import StoredPledge
 from headcount_ledger.store import Store
-from headcount_ledger.writer import Writer
-from headcount_spec import lint
+from headcount_ledger.work import StageNotice, StagePledge, StageRevision, Work
 from headcount_spec.entry import parse_entry
 from headcount_spec.errors import (
     MalformedError,
-    NotEligibleError,
     NotFoundError,
-    NoticeConflictError,
+    ProtocolError,
     RevisionConflictError,
     ScopeClosedError,
-    UnknownKeyError,
 )
 from headcount_spec.merkle import LeafHash, leaf_hash
-from headcount_spec.note import SigningKey, VerificationKey
-from headcount_spec.notice import Notice, author, manifest_of, verify_notice
+from headcount_spec.note import SigningKey
+from headcount_spec.notice import Notice
 from headcount_spec.pledge import Pledge
-from headcount_spec.policy import Policy
 from headcount_spec.promise import KIND_PLEDGE, KIND_REVISION, Promise, sign_promise
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
 
 
-class Intake:
-    """Accepts entries for one ledger. Threads may share it."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Something to be read from the database, in a transaction of its own."""
 
-    def __init__(
-        self,
-        store: Store,
-        writer: Writer,
-        key: SigningKey,
-        witness_keys: Collection[VerificationKey] | None = None,
-    ) -> None:
-        """Terms may ask for the cosignatures of these keys; None: for anybody's."""
-        self._store = store
-        self._writer = writer
-        self._key = key
-        self._log_key = key.verification_key
-        self._witness_keys = witness_keys
+    read: Callable[[Connection], Any]
+
+
+Accepted = Promise | LeafHash
+# Yields what is to be done, is sent what came of it, and returns the answer.
+Acceptance = Generator[Look | Work, Any, Accepted]
+
+
+class Runner(Protocol):
+    """Runs works in durable transactions."""
+
+    def submit(self, work: Work) -> Future[Any]:
+        """The work's result, once it is durable; raises what it raises."""
+        ...
+
+
+class Intake:
+    """The rules of acceptance for one ledger. Threads may share it."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = Signer(key.seed)
         # Sealed terms never change, and a scope once opened stays so; only those are remembered.
         self._verifiers: dict[ScopeId, ScopeVerifier] = {}
         self._opened: set[ScopeId] = set()
 
-    def accept(self, data: bytes, day: int) -> Promise | LeafHash:
+    def accepting(self, entry: bytes | VerifiedPledge, day: int) -> Acceptance:
         """Take one entry on this UTC day; durable on return.
 
-        A pledge or revision is answered with the ledger's promise, a notice with its leaf hash.
+        A pledge or revision is answered with the ledger's promise, a notice with its leaf hash. A pledge
+        that the verifier in this process has verified is not verified again: the scope id fixes the terms.
 
         Raises:
             MalformedError: not an entry, or one that its scope cannot have.
@@ -69,53 +84,59 @@ class Intake:
             RevisionConflictError, NoticeConflictError: another one stands in its place.
             UnavailableError: try again.
         """
-        entry = parse_entry(data)
-        if isinstance(entry, Pledge):
-            return self._accept_pledge(entry, leaf_hash(data), day)
-        if isinstance(entry, Revision):
-            return self._accept_revision(entry, leaf_hash(data), day)
-        if isinstance(entry, Notice):
-            return self._accept_notice(entry, data, leaf_hash(data), day)
+        if isinstance(entry, VerifiedPledge):
+            if entry.manifest.scope_id not in self._verifiers:
+                yield from self._verifier(entry.manifest.scope_id)
+            return (yield from self._accept_pledge(entry, day))
+        parsed = parse_entry(entry)
+        if isinstance(parsed, Pledge):
+            verifier = yield from self._verifier(parsed.scope_id)
+            return (yield from self._accept_pledge(verifier.verify_entry(parsed, entry), day))
+        if isinstance(parsed, Revision):
+            return (yield from self._accept_revision(parsed, entry, day))
+        if isinstance(parsed, Notice):
+            yield StageNotice(entry, day)
+            return leaf_hash(entry)
         raise MalformedError("seals are made by the ledger alone")
 
-    def _accept_pledge(self, pledge: Pledge, hash: LeafHash, day: int) -> Promise:
-        verifier = self._verifier(pledge.scope_id)
-        manifest = verifier.manifest
-        nullifier = verifier.verify_pledge(pledge)
-        refusal = self._refusal(manifest, day)
-        if refusal is None and self._writer.run(lambda tx: staged.stage_pledge(tx, pledge, nullifier, hash)):
+    def _accept_pledge(self, verified: VerifiedPledge, day: int) -> Generator[Look | Work, Any, Promise]:
+        manifest, nullifier, hash = verified.manifest, verified.nullifier, verified.leaf_hash
+        refusal = yield from self._refusal(manifest, day)
+        if refusal is None and (yield StagePledge(nullifier, hash, verified.entry)):
             stands = hash
         else:
             # The leaf hash that stands may differ: one pledge can have several valid authenticators.
-            with self._store.read() as tx:
-                stored = staged.find_pledge(tx, nullifier)
+            stored = yield Look(lambda tx: staged.find_pledge(tx, nullifier))
             if stored is None:
                 raise refusal or ScopeClosedError("the scope is closed")
             stands = stored.leaf_hash
         return sign_promise(self._key, stands, KIND_PLEDGE, nullifier, 0, manifest.deadline_day)
 
-    def _refusal(self, manifest: Manifest, day: int) -> ScopeClosedError | None:
+    def _refusal(self, manifest: Manifest, day: int) -> Generator[Look, Any, ScopeClosedError | None]:
         """Why the scope takes no new pledge on this day."""
         try:
             manifest.check_open(day)
         except ScopeClosedError as exc:
             return exc
         if manifest.scope_id not in self._opened:
-            with self._store.read() as tx:
-                if sealed.openings(tx, manifest.scope_id) < len(manifest.issuers):
-                    return ScopeClosedError("not every issuer's opening of the scope is sealed")
+            opened = yield Look(lambda tx: sealed.openings(tx, manifest.scope_id))
+            if opened < len(manifest.issuers):
+                return ScopeClosedError("not every issuer's opening of the scope is sealed")
             self._opened.add(manifest.scope_id)
         return None
 
-    def _accept_revision(self, revision: Revision, hash: LeafHash, day: int) -> Promise:
-        verifier = self._verifier(revision.scope_id)
+    def _accept_revision(
+        self, revision: Revision, entry: bytes, day: int
+    ) -> Generator[Look | Work, Any, Promise]:
+        hash = leaf_hash(entry)
+        verifier = yield from self._verifier(revision.scope_id)
         manifest = verifier.manifest
-        stored = self._revised_pledge(revision)
+        stored = yield from _revised_pledge(revision)
         if stored.revision_hash != hash:
             verifier.verify_revision(revision, stored.revision_key, stored.serial)
             manifest.check_change(day)
-            if not self._writer.run(lambda tx: staged.stage_revision(tx, revision, hash)):
-                stored = self._revised_pledge(revision)
+            if not (yield StageRevision(entry)):
+                stored = yield from _revised_pledge(revision)
                 if stored.revision_hash != hash:
                     if stored.serial >= revision.serial:
                         raise RevisionConflictError("another revision was first", stored.serial)
@@ -126,68 +147,90 @@ class Intake:
             self._key, hash, KIND_REVISION, revision.nullifier, revision.serial, manifest.deadline_day
         )
 
-    def _revised_pledge(self, revision: Revision) -> StoredPledge:
-        with self._store.read() as tx:
-            stored = staged.find_pledge(tx, revision.nullifier)
-        if stored is None or stored.scope != revision.scope_id:
-            raise NotFoundError("no such pledge in this scope")
-        return stored
-
-    def _accept_notice(self, notice: Notice, data: bytes, hash: LeafHash, day: int) -> LeafHash:
-        # Notices are few: all of it in the transaction, so that two cannot pass each other's checks.
-        self._writer.run(lambda tx: self._stage_notice(tx, notice, data, hash, day))
-        return hash
-
-    def _stage_notice(self, tx: Connection, notice: Notice, data: bytes, hash: LeafHash, day: int) -> None:
-        statement = notice.statement
-        is_manifest = statement.type == "manifest"
-        manifest = manifest_of(statement) if is_manifest else self._terms(tx, statement.scope)
-        name = author(notice, manifest)
-        if staged.find_notice(tx, statement.scope, name, statement.seq) == hash:
-            return
-        last = staged.last_notice(tx, statement.scope, name)
-        verify_notice(notice, manifest, None if last is None else (last.seq, last.leaf_hash))
-        if statement.role == "ledger":
-            raise NoticeConflictError("the ledger writes its own notices", statement.seq)
-        if is_manifest:
-            self._check_terms(tx, manifest, day)
-        staged.stage_notice(tx, statement.scope, name, statement.seq, statement.type, hash, data)
-
-    def _check_terms(self, tx: Connection, manifest: Manifest, day: int) -> None:
-        """Refuse terms that an audit would fault."""
-        if manifest.ledger.key != self._log_key:
-            raise NotEligibleError("the pledges of these terms count in another ledger")
-        others = {**sealed.manifests(tx), **staged.manifests(tx)}
-        if manifest.parent is not None and manifest.parent not in others:
-            raise NotFoundError("the parent scope is not in this ledger")
-        token_keys = {issuer.token_key for other in others.values() for issuer in other.issuers}
-        if any(issuer.token_key in token_keys for issuer in manifest.issuers):
-            raise NotEligibleError("a token key of these terms serves another scope")
-        if self._witness_keys is not None:
-            asked = Policy.from_bytes(manifest.witnesses.encode())
-            try:
-                asked.check_quorum(w.name for w in asked.witnesses if w.key in self._witness_keys)
-            except UnknownKeyError as exc:
-                raise NotEligibleError("these terms ask for witnesses that the ledger does not ask") from exc
-        for finding in lint.lint(manifest.json, others.values(), day):
-            if finding.severity == "error":
-                raise NotEligibleError(f"{finding.path}: {finding.message}")
-
-    def _terms(self, tx: Connection, scope: ScopeId) -> Manifest:
-        """The manifest of a scope, sealed or staged."""
-        manifest = sealed.manifest(tx, scope) or staged.manifest(tx, scope)
-        if manifest is None:
-            raise NotFoundError("no such scope in this ledger")
-        return manifest
-
-    def _verifier(self, scope: ScopeId) -> ScopeVerifier:
+    def _verifier(self, scope: ScopeId) -> Generator[Look, Any, ScopeVerifier]:
         """The verifier of a scope whose manifest is sealed."""
         verifier = self._verifiers.get(scope)
         if verifier is None:
-            with self._store.read() as tx:
-                manifest = sealed.manifest(tx, scope)
-                if manifest is None:
-                    self._terms(tx, scope)
-                    raise ScopeClosedError("the terms of the scope are not sealed yet")
+            manifest = yield Look(lambda tx: _sealed_terms(tx, scope))
             verifier = self._verifiers[scope] = ScopeVerifier(manifest)
         return verifier
+
+
+def run(acceptance: Acceptance, store: Store, writer: Runner) -> Accepted:
+    """Carry an acceptance out in this thread."""
+    outcome = run_all([acceptance], store, writer)[0]
+    if isinstance(outcome, ProtocolError):
+        raise outcome
+    return outcome
+
+
+def run_all(
+    acceptances: Iterable[Acceptance], store: Store, writer: Runner
+) -> list[Accepted | ProtocolError]:
+    """Carry acceptances out in this thread, so that their works share commits; what came of each."""
+    runs = [_Run(acceptance, store, writer) for acceptance in acceptances]
+    for run in runs:
+        run.advance(None)
+    return [run.finish() for run in runs]
+
+
+class _Run:
+    """An acceptance that is under way in a thread."""
+
+    def __init__(self, acceptance: Acceptance, store: Store, writer: Runner) -> None:
+        self._acceptance = acceptance
+        self._store = store
+        self._writer = writer
+        self._future: Future[Any] | None = None  # of the work that it waits for
+        self._outcome: Accepted | ProtocolError | None = None
+
+    def finish(self) -> Accepted | ProtocolError:
+        while self._future is not None:
+            future, self._future = self._future, None
+            try:
+                result = future.result()
+            except ProtocolError as exc:
+                result = exc
+            self.advance(result)
+        if self._outcome is None:
+            raise AssertionError("an acceptance waits for nothing")
+        return self._outcome
+
+    def advance(self, result: Any) -> None:
+        """Go on with the result or the error of the last step, up to the next work or the end."""
+        while self._future is None:
+            try:
+                if isinstance(result, ProtocolError):
+                    step = self._acceptance.throw(result)
+                else:
+                    step = self._acceptance.send(result)
+            except StopIteration as done:
+                self._outcome = done.value
+                return
+            except ProtocolError as exc:
+                self._outcome = exc
+                return
+            try:
+                if isinstance(step, Look):
+                    with self._store.read() as tx:
+                        result = step.read(tx)
+                else:
+                    self._future = self._writer.submit(step)
+            except ProtocolError as exc:
+                result = exc
+
+
+def _sealed_terms(tx: Connection, scope: ScopeId) -> Manifest:
+    manifest = sealed.manifest(tx, scope)
+    if manifest is None:
+        find_terms(tx, scope)
+        raise ScopeClosedError("the terms of the scope are not sealed yet")
+    return manifest
+
+
+def _revised_pledge(revision: Revision) -> Generator[Look, Any, StoredPledge]:
+    stored = yield Look(lambda tx: staged.find_pledge(tx, revision.nullifier))
+    if stored is None or stored.scope != revision.scope_id:
+        raise NotFoundError("no such pledge in this scope")
+    pledge: StoredPledge = stored
+    return pledge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -43,10 +44,13 @@ class Leaves:
 
     def entries(self) -> Iterator[tuple[bytes, LeafHash]]:
         """All but the seal."""
-        for row in taking.pledges(self._tx, self._batch):
-            self.pledges += 1
-            self._change(row.scope, 1, 1)
-            yield row.entry, row.leaf_hash
+        gross: Counter[ScopeId] = Counter()
+        for scope, hash, entry in taking.pledges(self._tx, self._batch):
+            gross[scope] += 1
+            yield entry, hash
+        for scope, number in gross.items():
+            self._change(scope, number, number)
+        self.pledges = gross.total()
         for row in taking.revisions(self._tx, self._batch):
             self.revisions += 1
             self._change(row.scope, 0, (row.before == WITHDRAWN) - (row.choice == WITHDRAWN))

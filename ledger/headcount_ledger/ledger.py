@@ -6,33 +6,31 @@ import contextlib
 import dataclasses
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from headcount_engine.acceptance import VerifiedPledge
 from headcount_ledger import durable, taking
 from headcount_ledger.building import Batch
 from headcount_ledger.clock import wall_clock
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.head import Head, insert_head, load_head
 from headcount_ledger.history import check_history
-from headcount_ledger.intake import Intake
+from headcount_ledger.intake import Acceptance, Accepted, Intake, Runner, run, run_all
 from headcount_ledger.place import has_head, has_tables, open_database, open_pending, open_storage, read_key
 from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
 from headcount_ledger.storage import CHECKPOINT, find
 from headcount_ledger.store import Store
 from headcount_ledger.witnesses import Witnesses, read_policy
 from headcount_ledger.writer import Writer, end_process
+from headcount_ledger.writer_server import WriterServer
 from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
-from headcount_spec.errors import (
-    ConfigurationError,
-    CorruptionError,
-    MalformedError,
-)
-from headcount_spec.merkle import EMPTY_ROOT, LeafHash
+from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, ProtocolError
+from headcount_spec.merkle import EMPTY_ROOT
 from headcount_spec.note import SigningKey, VerificationKey
 from headcount_spec.policy import Log, Policy
-from headcount_spec.promise import Promise
 from headcount_spec.seal import GENESIS, chain_start
 
 
@@ -99,7 +97,9 @@ class Ledger:
         store: Store,
         cosign: Cosign | None = None,
         halt: Callable[[str], object] = end_process,
+        writer: Runner | None = None,
     ) -> None:
+        """Entries are staged by the writer given, else by a thread of this process."""
         self.config = config
         self.verification_key = key.verification_key
         self.storage = open_storage(config)
@@ -107,13 +107,17 @@ class Ledger:
         self._store = store
         self._cosign = self._witnesses() if cosign is None else cosign
         witnesses = self._cosign.policy.witnesses if isinstance(self._cosign, Witnesses) else ()
-        keys = None if cosign is not None else {witness.key for witness in witnesses}
-        self._writer = Writer(store, config.max_waiting, halt)
-        self._intake = Intake(store, self._writer, key, keys)
+        # Terms may ask for the cosignatures of these keys; None: for anybody's.
+        self._witness_keys = None if cosign is not None else {witness.key for witness in witnesses}
+        self._own_writer = Writer(store, config.max_waiting, halt, self._witness_keys)
+        self._writer: Runner = writer or self._own_writer
+        self._intake = Intake(key)
 
     @classmethod
-    def open(cls, config: LedgerConfig, cosign: Cosign | None = None) -> Ledger:
+    def open(cls, config: LedgerConfig, cosign: Cosign | None = None, checkpoints: bool = True) -> Ledger:
         """A ledger that exists; without a cosign of the caller's, the configured witnesses are asked.
+
+        Without checkpoints, a ``WriterServer`` copies the write-ahead log.
 
         Raises:
             ConfigurationError: there is none; `headcount ledger create` makes one. Or the witness
@@ -123,7 +127,7 @@ class Ledger:
         if not config.key.is_file():
             raise ConfigurationError(f"no ledger in {config.directory}: `headcount ledger create` makes one")
         key = read_key(config.key)
-        engine = open_database(config)
+        engine = open_database(config, checkpoints)
         if not has_head(engine):
             engine.dispose()
             raise ConfigurationError(f"no ledger in {config.place}: `headcount ledger create` makes one")
@@ -146,7 +150,7 @@ class Ledger:
 
     def close(self) -> None:
         """Finish what was accepted and let go of the database."""
-        self._writer.close()
+        self._own_writer.close()
         self._store.close()
 
     def _witnesses(self) -> Cosign:
@@ -166,9 +170,26 @@ class Ledger:
         """Its database."""
         return self._store
 
-    def accept(self, entry: bytes, day: int) -> Promise | LeafHash:
-        """Take one entry; see ``Intake.accept``."""
-        return self._intake.accept(entry, day)
+    def accept(self, entry: bytes, day: int) -> Accepted:
+        """Take one entry; see ``Intake.accepting``."""
+        return run(self.accepting(entry, day), self._store, self._writer)
+
+    def accept_all(self, entries: Iterable[bytes], day: int) -> list[Accepted | ProtocolError]:
+        """Take entries that came together; what came of each."""
+        return run_all((self.accepting(entry, day) for entry in entries), self._store, self._writer)
+
+    def accepting(self, entry: bytes | VerifiedPledge, day: int) -> Acceptance:
+        """The acceptance of one entry, for an event loop to carry out; see ``Intake.accepting``."""
+        return self._intake.accepting(entry, day)
+
+    def look(self, read: Callable[[Connection], Any]) -> Any:
+        """Read from the database in a transaction."""
+        with self._store.read() as tx:
+            return read(tx)
+
+    def writer_server(self, halt: Callable[[str], object] = end_process) -> WriterServer:
+        """The server through which other processes write; see ``WriterServer``."""
+        return WriterServer(self._store, self.config.socket, halt, self._witness_keys)
 
     @contextlib.contextmanager
     def sequencer(self, kind: type[Sequencer] = Sequencer) -> Iterator[Sequencer]:

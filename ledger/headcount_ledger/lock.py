@@ -1,4 +1,4 @@
-"""The lock of the one sequencer on one machine: a locked file."""
+"""The lock of the one sequencer, or the one writer, on one machine: a locked file."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from headcount_spec.errors import UnavailableError
 class FileLock:
     """Held while it exists; the operating system drops it with the process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "sequencer") -> None:
         """Take it.
 
         Raises:
-            UnavailableError: another sequencer has it.
+            UnavailableError: another one of this name has it.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             os.close(descriptor)
-            raise UnavailableError("another sequencer runs on this ledger") from exc
+            raise UnavailableError(f"another {name} runs on this ledger") from exc
         self._descriptor: int | None = descriptor
 
     def close(self) -> None:

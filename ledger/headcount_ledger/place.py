@@ -40,8 +40,8 @@ def open_storage(config: LedgerConfig) -> Storage:
     return BucketStorage(config.bucket)
 
 
-def open_database(config: LedgerConfig) -> Engine:
-    """The database, whether the tables are there or not.
+def open_database(config: LedgerConfig, checkpoints: bool = True) -> Engine:
+    """The database, whether the tables are there or not; checkpoints: see ``schema.open_engine``.
 
     Raises:
         ConfigurationError: there is none, or the server is not fit for a ledger.
@@ -49,7 +49,7 @@ def open_database(config: LedgerConfig) -> Engine:
     if config.postgresql is None:
         if not config.database.is_file():
             raise ConfigurationError(f"no ledger in {config.directory}: `headcount ledger create` makes one")
-        return schema.open_engine(config.database)
+        return schema.open_engine(config.database, checkpoints)
     engine = postgresql.open_engine(config.postgresql, _read_password(config.password))
     try:
         postgresql.check_server(engine)

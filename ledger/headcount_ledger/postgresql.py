@@ -167,6 +167,10 @@ class Postgresql:
             return CorruptionError(f"the database says that it is damaged ({name})")
         return UnavailableError(f"the database cannot store it now ({name})")
 
+    def checkpoint_log(self) -> int:
+        """The server copies its write-ahead log itself; no pages."""
+        return 0
+
     def lock(self, path: Path) -> PostgresqlSession:
         """Take the sequencer's lock; the path of a lock file is of no use here."""
         return PostgresqlSession(self.engine)

@@ -156,11 +156,12 @@ pending_plan = Table(
 )
 
 
-def open_engine(path: Path) -> Engine:
+def open_engine(path: Path, checkpoints: bool = True) -> Engine:
     """An engine on a SQLite file that exists or is about to be created.
 
     WAL with synchronous=FULL: a commit is durable when it returns. secure_delete: what is deleted
-    is overwritten. temp_store: nothing is sorted in files beside the database.
+    is overwritten. temp_store: nothing is sorted in files beside the database. Without checkpoints, commits
+    leave the write-ahead log to whoever calls ``checkpoint_log``.
     """
     engine = create_engine(
         f"sqlite:///{path}",
@@ -174,6 +175,8 @@ def open_engine(path: Path) -> Engine:
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
+        if not checkpoints:
+            cursor.execute("PRAGMA wal_autocheckpoint=0")
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -183,6 +186,23 @@ def open_engine(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def checkpoint_log(engine: Engine) -> int:
+    """A PASSIVE checkpoint, which waits for nobody and is in nobody's way; the pages in the log."""
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            _busy, pages, _copied = cursor.fetchone() or (0, 0, 0)
+            return int(pages)
+        finally:
+            cursor.close()
+    except sqlite3.OperationalError:
+        return 0  # busy or full: the next one tries again, and commits say what is wrong
+    finally:
+        raw.close()
 
 
 def truncate_log(engine: Engine) -> bool:

@@ -49,6 +49,10 @@ class Sqlite:
             return CorruptionError("a row stands already that must not")
         return SystemExit(f"it is not known whether a transaction was committed ({name})")
 
+    def checkpoint_log(self) -> int:
+        """Copy what can be copied of the write-ahead log into the file; how many pages the log has."""
+        return schema.checkpoint_log(self.engine)
+
     def lock(self, path: Path) -> SqliteSession:
         """Take the sequencer's lock."""
         return SqliteSession(self, FileLock(path))

@@ -39,6 +39,9 @@ from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
 
+# nullifier, scope, leaf hash, revision key, choice, entry
+PledgeRow = tuple[Nullifier, ScopeId, LeafHash, bytes, int, bytes]
+
 
 @dataclass(frozen=True, slots=True)
 class StoredPledge:
@@ -83,6 +86,20 @@ _STAGE_PLEDGE = _insert_where(
     ~exists().where(spent.c.nullifier == _value(staged_pledges, "nullifier")),
 )
 
+# Compiled once for the cursor: the six values of the row, then the scope and the nullifier again.
+_STAGE_PLEDGE_SQL = str(_STAGE_PLEDGE["sqlite"].compile(dialect=sqlite.dialect()))
+
+# The same for all rows of a group at once: a server is asked once, however many there are.
+_STAGE_PLEDGES_SQL = """
+INSERT INTO staged_pledges (nullifier, scope, leaf_hash, revision_key, choice, entry)
+SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[], %s::integer[], %s::bytea[])
+    AS row (nullifier, scope, leaf_hash, revision_key, choice, entry)
+WHERE EXISTS (SELECT FROM scopes WHERE scopes.scope = row.scope AND scopes.is_open)
+    AND NOT EXISTS (SELECT FROM spent WHERE spent.nullifier = row.nullifier)
+ON CONFLICT DO NOTHING
+RETURNING leaf_hash
+"""
+
 _NULLIFIER = _value(staged_revisions, "nullifier")
 _BEFORE = _value(staged_revisions, "serial") - 1
 _STAGE_REVISION = _insert_where(
@@ -96,17 +113,33 @@ _STAGE_REVISION = _insert_where(
 )
 
 
+def stage_pledges(tx: Connection, rows: Sequence[PledgeRow]) -> list[bool]:
+    """Stage each pledge of an open scope unless its nullifier stands: this decides that it counts once.
+
+    True of what was staged; of equal rows, perhaps of each. The one statement that must be fast, so it goes
+    around SQLAlchemy, whose part of it costs four times what SQLite's does.
+    """
+    if not rows:
+        return []
+    cursor = tx.connection.cursor()
+    try:
+        if tx.dialect.name == "postgresql":
+            cursor.execute(_STAGE_PLEDGES_SQL, [list(column) for column in zip(*rows, strict=True)])
+            staged = {bytes(leaf_hash) for (leaf_hash,) in cursor.fetchall()}
+            return [leaf_hash in staged for _, _, leaf_hash, _, _, _ in rows]
+        done = []
+        for row in rows:
+            cursor.execute(_STAGE_PLEDGE_SQL, (*row, row[1], row[0]))
+            done.append(cursor.rowcount == 1)
+        return done
+    finally:
+        cursor.close()
+
+
 def stage_pledge(tx: Connection, pledge: Pledge, nullifier: Nullifier, leaf_hash: LeafHash) -> bool:
-    """Stage a pledge of an open scope unless its nullifier stands: this decides that it counts once."""
-    row = {
-        "nullifier": nullifier,
-        "scope": pledge.scope_id,
-        "leaf_hash": leaf_hash,
-        "revision_key": pledge.revision_key,
-        "choice": pledge.choice,
-        "entry": pledge.to_bytes(),
-    }
-    return tx.execute(_STAGE_PLEDGE[tx.dialect.name], row).rowcount == 1
+    """Stage one pledge; see ``stage_pledges``."""
+    row = (nullifier, pledge.scope_id, leaf_hash, pledge.revision_key, pledge.choice, pledge.to_bytes())
+    return stage_pledges(tx, [row])[0]
 
 
 def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> bool:

@@ -90,6 +90,10 @@ class Transactions:
         """
         return self._write(self._database.write)
 
+    def checkpoint_log(self) -> int:
+        """Copy what can be copied of SQLite's write-ahead log into the database; how many pages it has."""
+        return self._database.checkpoint_log()
+
     @contextlib.contextmanager
     def _write(self, begin: Transaction) -> Iterator[Connection]:
         committing = False

@@ -12,15 +12,11 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, NoReturn, TypeVar
-
-from sqlalchemy import Connection
+from typing import Any, NoReturn
 
 from headcount_ledger.store import Store
+from headcount_ledger.work import AnyWork, WitnessKeys, Work, run_group
 from headcount_spec.errors import ProtocolError, UnavailableError
-
-T = TypeVar("T")
-Work = Callable[[Connection], T]  # raises ProtocolError only before it has written anything
 
 MAX_GROUP = 1000  # works in one transaction
 RETRY_AFTER_S = 2
@@ -37,27 +33,42 @@ def end_process(reason: str) -> NoReturn:
 class Writer:
     """The thread, started by the first work so that a forked worker has its own."""
 
-    def __init__(self, store: Store, max_waiting: int, halt: Callable[[str], object] = end_process) -> None:
+    def __init__(
+        self,
+        store: Store,
+        max_waiting: int,
+        halt: Callable[[str], object] = end_process,
+        witness_keys: WitnessKeys = None,
+    ) -> None:
         self._store = store
-        self._queue: queue.Queue[tuple[Work[Any], Future[Any]] | None] = queue.Queue(max_waiting)
+        self._witness_keys = witness_keys
+        self._queue: queue.Queue[tuple[Work | AnyWork, Future[Any]] | None] = queue.Queue(max_waiting)
         self._halt = halt
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def run(self, work: Work[T]) -> T:
+    def run(self, work: Work | AnyWork) -> Any:
         """Run the work in a transaction and wait until that is durable.
 
         Raises:
             UnavailableError: too many wait, or the transaction failed.
             ProtocolError: what the work raises.
         """
-        future: Future[T] = Future()
+        return self.submit(work).result()
+
+    def submit(self, work: Work | AnyWork) -> Future[Any]:
+        """Queue the work; the future has what ``run`` returns or raises.
+
+        Raises:
+            UnavailableError: too many wait.
+        """
+        future: Future[Any] = Future()
         self._start()
         try:
             self._queue.put_nowait((work, future))
         except queue.Full:
             raise UnavailableError("too many requests wait for the ledger", RETRY_AFTER_S) from None
-        return future.result()
+        return future
 
     def close(self) -> None:
         """Finish what waits and stop."""
@@ -87,30 +98,25 @@ class Writer:
             running = None not in group
             self._commit([item for item in group if item is not None])
 
-    def _commit(self, group: list[tuple[Work[Any], Future[Any]]]) -> None:
+    def _commit(self, group: list[tuple[Work | AnyWork, Future[Any]]]) -> None:
         if not group:
             return
-        answers: list[tuple[Future[Any], Any, ProtocolError | None]] = []
         try:
             with self._store.write() as tx:
-                for work, future in group:
-                    try:
-                        answers.append((future, work(tx), None))
-                    except ProtocolError as exc:
-                        answers.append((future, None, exc))
+                results = run_group(tx, [work for work, _ in group], self._witness_keys)
         except SystemExit as exc:
             self._halt(str(exc))
             _fail(group, UnavailableError("the ledger stops"))
         except BaseException as exc:  # noqa: BLE001 the requests must not wait for ever; each raises it
             _fail(group, exc)
         else:
-            for future, result, error in answers:
-                if error is None:
-                    future.set_result(result)
+            for (_, future), result in zip(group, results, strict=True):
+                if isinstance(result, ProtocolError):
+                    future.set_exception(result)
                 else:
-                    future.set_exception(error)
+                    future.set_result(result)
 
 
-def _fail(group: list[tuple[Work[Any], Future[Any]]], error: BaseException) -> None:
+def _fail(group: list[tuple[Work | AnyWork, Future[Any]]], error: BaseException) -> None:
     for _, future in group:
         future.set_exception(error)

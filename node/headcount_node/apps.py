@@ -1,11 +1,11 @@
-"""The WSGI applications of a node's two origins, and its sequencer; made in the process that serves them."""
+"""The applications of a node's two origins, and its ledger; made in the process that serves them."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import threading
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,10 +15,13 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from headcount_issuer.app import create_app as issuer_app
 from headcount_issuer.issuer import Issuer
 from headcount_ledger.app import create_app as ledger_app
+from headcount_ledger.gate import Gate
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.ticker import Ticker
+from headcount_node.bridge import Bridge
 from headcount_node.config import CONFIG_VARIABLE, NodeConfig
 from headcount_node.front import front_blueprint
+from headcount_node.hot import AsgiApp, HotRoutes
 from headcount_spec.errors import ConfigurationError
 from headcount_spec.scope import ScopeId
 from headcount_spec.totals import decode_totals, totals_path
@@ -40,14 +43,20 @@ def read_config() -> NodeConfig:
     return NodeConfig.from_file(Path(path))
 
 
-def public() -> DispatcherMiddleware:
-    """The public origin: the verifier at its root, the ledger below /ledger, each an app of its own."""
+def public() -> AsgiApp:
+    """The public origin: the hot routes, and all else by the Flask apps."""
     _log_to_stderr()
     config = read_config()
     ledger = Ledger.open(config.ledger) if config.ledger is not None else None
+    redeemer = Redeemer.from_settings(config.verifier) if config.verifier is not None else None
+    cold = Bridge(cold_routes(config, ledger, redeemer), config.threads)
+    return cold if ledger is None else HotRoutes(Gate(ledger), redeemer, cold, LEDGER_PREFIX)
+
+
+def cold_routes(config: NodeConfig, ledger: Ledger | None, redeemer: Redeemer | None) -> DispatcherMiddleware:
+    """The verifier at the root, the ledger below /ledger, each an app of its own."""
     root = Flask(__name__, static_folder=None)
-    if config.verifier is not None:
-        redeemer = Redeemer.from_settings(config.verifier)
+    if config.verifier is not None and redeemer is not None:
         root = verifier_app(config.verifier, redeemer)
         root.register_blueprint(front_blueprint(redeemer, lambda: last_totals(ledger)))
     if ledger is None:
@@ -66,16 +75,18 @@ def personhood() -> Flask:
     return issuer_app(issuer)
 
 
-def run_sequencer() -> None:
-    """Seal the ledger's batches until SIGTERM."""
+def run_ledger() -> None:
+    """Own the ledger's database until SIGTERM: commit what the public origin accepts, and seal batches."""
     _log_to_stderr()
     config = read_config()
     if config.ledger is None:
         raise ConfigurationError("the node has no table [ledger]")
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: stop.set())
-    with Ledger.open(config.ledger) as ledger, Ticker(ledger):
-        stop.wait()
+    sys.setswitchinterval(0.001)  # the writer answers many, and the sequencer is in no hurry
+    with Ledger.open(config.ledger, checkpoints=False) as ledger:
+        server = ledger.writer_server()
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: server.stop())
+        with Ticker(ledger):
+            server.serve()
 
 
 def last_totals(ledger: Ledger | None) -> Mapping[ScopeId, tuple[int, int]]:
@@ -90,4 +101,5 @@ def last_totals(ledger: Ledger | None) -> Mapping[ScopeId, tuple[int, int]]:
 def _log_to_stderr() -> None:
     # No time in a line: with a time, the order of what people do could be read from a log.
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
+    for name in ("httpx", "uvicorn"):  # one logs every request, the other every start
+        logging.getLogger(name).setLevel(logging.WARNING)

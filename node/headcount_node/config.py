@@ -3,6 +3,7 @@
     [node]
     public = "127.0.0.1:8000"      # verifier at /, ledger at /ledger
     personhood = "127.0.0.1:8001"  # issuer
+    processes = 2                  # of the public origin; as many as cores
 
     [ledger]    see headcount_ledger.config
     [verifier]  see headcount_verifier.config
@@ -72,7 +73,8 @@ class NodeConfig:
     ledger: LedgerConfig | None
     verifier: VerifierConfig | None
     issuer: IssuerConfig | None
-    threads: int = 16  # requests that a role works on at once
+    threads: int = 16  # requests that Flask works on at once, in each process
+    processes: int = 2  # that serve the public origin
 
     @classmethod
     def from_file(cls, path: Path) -> NodeConfig:
@@ -104,6 +106,7 @@ class NodeConfig:
             ledger=LedgerConfig.from_table(tables["ledger"], folder) if "ledger" in tables else None,
             verifier=VerifierConfig.from_table(tables["verifier"], folder) if "verifier" in tables else None,
             issuer=IssuerConfig.from_table(tables["issuer"], folder) if "issuer" in tables else None,
+            processes=node.integer("processes", 1, 64) if node.has("processes") else 2,
             threads=node.integer("threads", 1, 256) if node.has("threads") else 16,
         )
         node.finish()

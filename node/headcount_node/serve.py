@@ -1,14 +1,16 @@
 """The servers of a node: one process a role, so that none can read another's memory by accident.
 
-Each part is this program again with another name: ``public`` (verifier and ledger's HTTP under Granian),
-``personhood`` (issuer under Granian) and ``sequencer`` (seals the ledger's batches). When one ends,
-all end: a supervisor starts the whole again, and every role recovers from its own disk.
+Each part is this program again with another name: ``ledger`` (owns the database, commits and seals),
+``public`` (verifier and ledger's HTTP under uvicorn; several on one socket) and ``personhood`` (issuer
+under Granian). When one ends, all end: a supervisor starts the whole again, and every role recovers
+from its own disk.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,13 +22,14 @@ from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
-from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from headcount import cli
 from headcount_ledger.lifeline import end_with_parent
 from headcount_node import apps
 from headcount_node.config import CONFIG_VARIABLE, Listen, NodeConfig
-from headcount_spec.errors import ConfigurationError
+from headcount_node.public import listen
+from headcount_node.public import serve as serve_public
+from headcount_spec.errors import ConfigurationError, UnavailableError
 
 COMMAND = "command"  # a headcount command that ends with the node
 _STOP_S = 10.0
@@ -35,12 +38,12 @@ _STOP_S = 10.0
 def parts(config: NodeConfig) -> list[str]:
     """The names of the processes that this node needs."""
     names = []
+    if config.ledger is not None:
+        names.append("ledger")
     if config.ledger is not None or config.verifier is not None:
-        names.append("public")
+        names += ["public"] * config.processes
     if config.issuer is not None:
         names.append("personhood")
-    if config.ledger is not None:
-        names.append("sequencer")
     return names
 
 
@@ -51,9 +54,9 @@ def check_ports(config: NodeConfig) -> None:
         ConfigurationError: somebody listens on a port that this node needs.
     """
     needed = parts(config)
-    for name, listen in (("public", config.public), ("personhood", config.personhood)):
-        if name in needed and not listen.is_free():
-            raise ConfigurationError(f"port {listen.port} is in use; does this node run already?")
+    for name, where in (("public", config.public), ("personhood", config.personhood)):
+        if name in needed and not where.is_free():
+            raise ConfigurationError(f"port {where.port} is in use; does this node run already?")
 
 
 class Processes:
@@ -62,24 +65,39 @@ class Processes:
     def __init__(
         self, config_path: Path, log: Path | None = None, commands: Sequence[Sequence[str]] = ()
     ) -> None:
-        """Start them, and headcount commands beside them; their output goes to the log, else to ours."""
+        """Start them, and headcount commands beside them; their output goes to the log, else to ours.
+
+        Raises:
+            UnavailableError: somebody else listens at the public address.
+        """
         config = NodeConfig.from_file(config_path)
         check_ports(config)
         environment = {**os.environ, CONFIG_VARIABLE: str(config_path.resolve())}
         output = log.open("ab") if log else None
-        programs = [[name] for name in parts(config)] + [[COMMAND, *command] for command in commands]
+        names = parts(config)
+        programs = [[name] for name in names] + [[COMMAND, *command] for command in commands]
+        # Bound here: all its processes accept from one queue.
+        listener = _listen(config) if "public" in names else None
+        for program in programs:
+            if listener is not None and program == ["public"]:
+                program.append(str(listener.fileno()))
         self._children = [
             subprocess.Popen(
                 [sys.executable, "-m", "headcount_node.serve", *program],
                 env=environment,
                 stdout=output,
                 stderr=output,
+                pass_fds=[listener.fileno()] if listener is not None and program[0] == "public" else [],
                 start_new_session=True,  # a terminal's Ctrl-C reaches us alone, and we stop them in order
             )
             for program in programs
         ]
-        if output:
+        # The ledger answers those that serve, so it is the last to be stopped.
+        self._stages = [self._children[1:], self._children[:1]] if "ledger" in names else [self._children]
+        if output is not None:
             output.close()
+        if listener is not None:
+            listener.close()
 
     def ended(self) -> bool:
         """Whether a part has ended."""
@@ -88,21 +106,24 @@ class Processes:
     def stop(self) -> int:
         """Ask all to finish their requests and end; the worst exit status.
 
-        Takes ten seconds at most. A second Ctrl-C does not cut it short, which would leave orphans.
+        Takes twelve seconds at most. A second Ctrl-C does not cut it short, which would leave orphans.
         """
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_IGN)
-        for child in self._children:
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_S
-        for child in self._children:
-            try:
-                child.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        return max(abs(int(child.returncode)) for child in self._children)
+        for stage in self._stages:
+            for child in stage:
+                if child.poll() is None:
+                    child.send_signal(signal.SIGTERM)
+            for child in stage:
+                try:
+                    child.wait(max(1, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+        # One that was still starting ends by the signal itself.
+        codes = [int(child.returncode) for child in self._children]
+        return max(0 if code == -signal.SIGTERM else abs(code) for code in codes)
 
 
 def serve(config_path: Path) -> int:
@@ -122,6 +143,14 @@ def serve(config_path: Path) -> int:
     return 0 if stopping else status or 1
 
 
+def _listen(config: NodeConfig) -> socket.socket:
+    try:
+        return listen(config.public)
+    except OSError as exc:
+        address = f"{config.public.host}:{config.public.port}"
+        raise UnavailableError(f"cannot listen on {address}: {exc.strerror}") from exc
+
+
 def _serve_http(target: str, listen: Listen, threads: int) -> None:
     Granian(
         target,
@@ -138,12 +167,6 @@ def _serve_http(target: str, listen: Listen, threads: int) -> None:
     ).serve()
 
 
-def public() -> DispatcherMiddleware:
-    """The public origin, in the process that answers."""
-    end_with_parent()
-    return apps.public()
-
-
 def personhood() -> Flask:
     """The issuer's origin, in the process that answers."""
     end_with_parent()
@@ -151,17 +174,17 @@ def personhood() -> Flask:
 
 
 def main(part: str, *arguments: str) -> None:
-    """Run one part; the supervisor calls this."""
+    """Run one part, the public origin on the listening socket of this number; the supervisor calls this."""
     end_with_parent()
     if part == COMMAND:
         raise SystemExit(cli.run(arguments))
     config = apps.read_config()
     if part == "public":
-        _serve_http("headcount_node.serve:public", config.public, config.threads)
+        serve_public(apps.public(), socket.socket(fileno=int(arguments[0])))
     elif part == "personhood":
         _serve_http("headcount_node.serve:personhood", config.personhood, config.threads)
-    elif part == "sequencer":
-        apps.run_sequencer()
+    elif part == "ledger":
+        apps.run_ledger()
     else:
         raise SystemExit(f"no part of a node is called {part}")
 

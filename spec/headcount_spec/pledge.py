@@ -22,6 +22,8 @@ Nullifier = NewType("Nullifier", bytes)  # 32 bytes
 HEADER = b"\x01\x01"  # entry type, version
 AUTHENTICATOR_BYTES = 256  # RFC 9578, Section 8.2.2: Nk of token type 0x0002
 
+_N_AT = 100  # offset of n
+
 _DOMAIN = b"headcount/pledge/v1\x00"
 
 
@@ -79,6 +81,16 @@ class Pledge:
             MalformedError: another type or version, truncated, trailing bytes, or a number of
                 authenticators that no manifest has.
         """
+        # Every pledge is read here three times before it is published: when all fits, by slices.
+        n = data[_N_AT] if len(data) > _N_AT else 0
+        at = _N_AT + 1
+        if data[:2] == HEADER and 1 <= n <= MAX_ISSUERS and len(data) == at + n * AUTHENTICATOR_BYTES:
+            authenticators = tuple(
+                data[i : i + AUTHENTICATOR_BYTES] for i in range(at, len(data), AUTHENTICATOR_BYTES)
+            )
+            choice = int.from_bytes(data[34:36], "big")
+            return cls(ScopeId(data[2:34]), choice, data[36:68], data[68:100], authenticators)
+        # Otherwise field by field, which says what is wrong.
         reader = Reader(data)
         reader.expect(HEADER, "entry type or version")
         scope_id, choice = ScopeId(reader.take(32)), reader.u16()

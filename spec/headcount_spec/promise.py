@@ -7,11 +7,12 @@ order of arrival.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from headcount_spec import signature
 from headcount_spec.errors import MalformedError
 from headcount_spec.merkle import LeafHash
-from headcount_spec.note import SigningKey, VerificationKey
+from headcount_spec.note import VerificationKey
 from headcount_spec.pledge import Nullifier
 from headcount_spec.revision import MAX_SERIAL
 from headcount_spec.wire import Reader, u8, u32
@@ -22,6 +23,14 @@ KIND_PLEDGE = 1  # the entry type
 KIND_REVISION = 3
 
 _DOMAIN = b"headcount/promise/v1\x00"
+
+
+class Signer(Protocol):
+    """Whatever signs with the ledger's key: a note's SigningKey, or the engine's."""
+
+    def sign(self, message: bytes) -> bytes:
+        """An Ed25519 signature, 64 bytes."""
+        ...
 
 
 # struct {
@@ -81,7 +90,7 @@ class Promise:
 
 
 def sign_promise(
-    key: SigningKey, leaf_hash: LeafHash, kind: int, nullifier: Nullifier, serial: int, deadline: int
+    key: Signer, leaf_hash: LeafHash, kind: int, nullifier: Nullifier, serial: int, deadline: int
 ) -> Promise:
     """The ledger's promise for an entry that is durably staged."""
     message = _message(leaf_hash, kind, nullifier, serial, deadline)

@@ -8,14 +8,25 @@ from dataclasses import dataclass
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fakes
 import keys
 import manifests
+from asgi import AsgiClient, hot_client
 from fakes import DAY
 from headcount_ledger.app import create_app
+from headcount_ledger.exchange import (
+    ANSWERS_TYPE,
+    BUNDLE_TYPE,
+    MAX_BUNDLE_BYTES,
+    open_answers,
+    open_bundle,
+)
 from headcount_ledger.ledger import Ledger
 from headcount_spec.entry import MAX_ENTRY_BYTES, MEDIA_TYPE
+from headcount_spec.errors import MalformedError, ProtocolError, RevisionConflictError
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.note import SigningKey
 from headcount_spec.pledge import Pledge, nonce
@@ -44,7 +55,7 @@ SMALL_ORDER = bytes(32)  # a point of order 4
 @dataclass
 class World:
     ledger: Ledger
-    client: FlaskClient
+    client: FlaskClient | AsgiClient
     clock: fakes.FakeClock
     sealed: Pledge
     staged: Pledge
@@ -57,8 +68,9 @@ class World:
         return answer.status_code, document
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="module", params=["flask", "hot"])
+def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Once with the blueprint, once with the node's hot routes: the same answers."""
     with fakes.new_ledger(tmp_path_factory.mktemp("ledger")) as ledger:
         fakes.stage_terms(ledger, EARLY)
         ledger.accept(manifests.manifest_notice(UNOPENED).to_bytes(), DAY)
@@ -71,7 +83,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ledger.seal(DAY)
         ledger.accept(staged.to_bytes(), DAY)
         clock = fakes.FakeClock()
-        yield World(ledger, create_app(ledger, clock).test_client(), clock, sealed, staged)
+        if request.param == "flask":
+            yield World(ledger, create_app(ledger, clock).test_client(), clock, sealed, staged)
+        else:
+            with hot_client(ledger, clock) as client:
+                yield World(ledger, client, clock, sealed, staged)
 
 
 def fresh(i: int = 10, **changes: object) -> Pledge:
@@ -348,6 +364,7 @@ def test_what_is_not_published_is_not_found(world: World, path: str) -> None:
     [
         ("GET", "entries", "POST"),
         ("DELETE", "entries", "POST"),
+        ("PUT", "bundles", "POST"),
         ("OPTIONS", "entries", "POST"),
         ("POST", "checkpoint", "GET, HEAD"),
         ("PUT", "tile/0/000.p/5", "GET, HEAD"),
@@ -363,7 +380,7 @@ def test_a_bug_is_answered_without_a_word_about_it(world: World, monkeypatch: py
     def fail(*_: object) -> None:
         raise RuntimeError("canary")
 
-    monkeypatch.setattr(world.ledger, "accept", fail)
+    monkeypatch.setattr(world.ledger, "accepting", fail)
     answer = world.client.post("/ledger/entries", data=fresh().to_bytes(), content_type=MEDIA_TYPE)
     assert (answer.status_code, json.loads(answer.data)["code"]) == (503, "unavailable")
     assert b"canary" not in answer.data
@@ -414,6 +431,61 @@ def test_a_notice_is_answered_with_its_leaf_hash_each_time(world: World) -> None
         answer = world.client.post("/ledger/entries", data=notice.to_bytes(), content_type=MEDIA_TYPE)
         assert answer.status_code == 200
         assert json.loads(answer.data) == {"leaf_hash": leaf_hash(notice.to_bytes()).hex()}
+
+
+def bundle(*entries: bytes) -> bytes:
+    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
+
+
+def send_bundle(world: World, body: bytes, number: int) -> list[bytes | ProtocolError]:
+    answer = world.client.post("/ledger/bundles", data=body, content_type=BUNDLE_TYPE)
+    assert (answer.status_code, answer.content_type) == (200, ANSWERS_TYPE)
+    return open_answers(answer.data, number)
+
+
+def test_each_entry_of_a_bundle_is_answered_in_its_place(world: World) -> None:
+    entries = [world.staged.to_bytes(), signed(fresh(), lambda i, m: good(0, m)), b"junk"]
+    entries += [skipping(2), manifests.manifest_notice(TWO).to_bytes(), world.sealed.to_bytes()]
+    answers = send_bundle(world, bundle(*entries), len(entries))
+    codes = [answer.code if isinstance(answer, ProtocolError) else "" for answer in answers]
+    assert codes == ["", "bad-signature", "malformed", "revision-conflict", "", ""]
+    for entry, answer in ((world.staged, answers[0]), (world.sealed, answers[-1])):
+        alone = world.client.post("/ledger/entries", data=entry.to_bytes(), content_type=MEDIA_TYPE)
+        assert answer == alone.data
+    assert isinstance(answers[4], bytes)
+    assert "leaf_hash" in json.loads(answers[4])
+    assert isinstance(answers[3], RevisionConflictError)
+    assert answers[3].serial == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"", BUNDLE_TYPE, 400, "malformed"),
+        (b"\0\5abc", BUNDLE_TYPE, 400, "malformed"),
+        (bundle(b"") * 1001, BUNDLE_TYPE, 400, "malformed"),
+        (bundle(b"junk"), MEDIA_TYPE, 415, "wrong-type"),
+        (bytes(MAX_BUNDLE_BYTES + 1), BUNDLE_TYPE, 413, "too-large"),
+    ],
+)
+def test_what_is_no_bundle_is_refused_as_a_whole(
+    world: World, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    answer = world.client.post("/ledger/bundles", data=body, content_type=content_type)
+    assert (answer.status_code, json.loads(answer.data)["code"]) == (status, code)
+
+
+def test_a_bundle_has_up_to_a_thousand_entries(world: World) -> None:
+    answers = send_bundle(world, bundle(b"") * 1000, 1000)
+    assert {type(answer) for answer in answers} == {MalformedError}
+
+
+@given(st.binary(max_size=100))
+def test_a_bundle_is_opened_or_malformed(data: bytes) -> None:
+    try:
+        assert bundle(*open_bundle(data)) == data
+    except MalformedError:
+        return
 
 
 def test_the_day_is_the_clocks(world: World) -> None:

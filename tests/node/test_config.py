@@ -21,7 +21,7 @@ def test_a_role_without_a_table_does_not_run(tmp_path: Path) -> None:
     config = NodeConfig.from_file(write(tmp_path, LEDGER))
     assert config.issuer is None
     assert config.verifier is None
-    assert parts(config) == ["public", "sequencer"]
+    assert parts(config) == ["ledger", "public", "public"]
 
 
 def test_places_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -136,3 +136,55 @@ def test_cookies_are_not_kept_and_nothing_is_logged(caplog):
     server.server_close()
     assert seen == [None, None]
     assert [record for record in caplog.records if record.name != "werkzeug"] == []  # the test's server
+
+
+ANSWERS = {"Content-Type": "application/vnd.headcount.answers"}
+
+
+def answers(*given: tuple[int, bytes]) -> bytes:
+    return b"".join(status.to_bytes(2, "big") + len(body).to_bytes(2, "big") + body for status, body in given)
+
+
+def test_a_bundle_is_posted_and_each_answer_returned():
+    seen = []
+
+    def handler(request):
+        seen.append(request)
+        refused = problem(errors.RevisionConflictError("x", 3))
+        return httpx.Response(
+            200, headers=ANSWERS, content=answers((200, b"promise"), (refused.status, refused.body))
+        )
+
+    with client(handler) as ledger:
+        first, second = ledger.submit_bundle([b"one", b"two!"])
+    assert first == b"promise"
+    assert isinstance(second, errors.RevisionConflictError)
+    assert second.serial == 3
+    assert str(seen[0].url) == "http://ledger.example/log/bundles"
+    assert seen[0].headers["content-type"] == "application/vnd.headcount.bundle"
+    assert seen[0].content == b"\0\3one\0\4two!"
+
+
+def test_the_ledgers_own_trouble_with_one_entry_is_not_ours():
+    refused = problem(errors.MisbehaviourError("x"))
+    ledger = client(
+        lambda _: httpx.Response(200, headers=ANSWERS, content=answers((refused.status, refused.body)))
+    )
+    (one,) = ledger.submit_bundle([b"one"])
+    assert isinstance(one, errors.UnavailableError)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", answers((200, b"one")), answers((200, b"one"), (200, b"two")) + b"\0"]
+)
+def test_answers_that_do_not_fit_the_entries_are_no_answer(content):
+    ledger = client(lambda _: httpx.Response(200, headers=ANSWERS, content=content))
+    with pytest.raises(errors.UnavailableError):
+        ledger.submit_bundle([b"one", b"two"])
+
+
+def test_a_refused_bundle_is_raised():
+    sent = problem(errors.TooLargeError("x"))
+    ledger = client(lambda _: httpx.Response(sent.status, headers=sent.headers, content=sent.body))
+    with pytest.raises(errors.TooLargeError):
+        ledger.submit_bundle([b"one"])

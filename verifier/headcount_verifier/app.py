@@ -11,41 +11,31 @@ Every error is a problem document (RFC 9457); a 401 names the challenges that a 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from headcount_spec import entry, promise
-from headcount_spec.authorization import SCHEME, format_www_authenticate
+from headcount_ledger.exchange import Answer
 from headcount_spec.errors import (
-    MisbehaviourError,
     ProtocolError,
-    TooLargeError,
-    WrongTypeError,
 )
 from headcount_spec.jcs import canonicalise
-from headcount_spec.pledge import AUTHENTICATOR_BYTES
-from headcount_spec.problem import from_status, problem
+from headcount_spec.problem import from_status
 from headcount_spec.scope import ScopeId
-from headcount_spec.terms import MAX_ISSUERS
 from headcount_spec.text import decode_hex
 from headcount_verifier.config import VerifierConfig
+from headcount_verifier.exchange import (
+    MAX_PLEDGE_BYTES,
+    PROTECTION,
+    REVISION_BYTES,
+    check_head,
+    check_origin,
+    promised,
+    refused,
+    too_long,
+)
 from headcount_verifier.redeemer import Redeemer
-
-MAX_PLEDGE_BYTES = 101 + MAX_ISSUERS * AUTHENTICATOR_BYTES
-REVISION_BYTES = 168
-
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-
-_log = logging.getLogger(__name__)
 
 
 def verifier_blueprint(redeemer: Redeemer, name: str = "headcount_verifier") -> Blueprint:
@@ -90,36 +80,22 @@ def create_app(config: VerifierConfig, redeemer: Redeemer | None = None) -> Flas
 
 def _redeem(redeemer: Redeemer, redeem: Callable[[bytes], bytes], max_bytes: int) -> Response:
     data = _read_body(max_bytes)
-    # Every entry of a person starts with type, version and scope id.
-    scope_id = ScopeId(data[2:34])
     try:
-        origin = request.headers.get("Origin")
-        if origin is not None:
-            redeemer.check_origin(scope_id, origin)
-        return _answer(redeem(data), promise.MEDIA_TYPE, "no-store")
+        check_origin(redeemer, data, request.headers.get("Origin"))
+        return _respond(promised(redeem(data)))
     except ProtocolError as error:
-        answer = _on_protocol_error(error)
-        if error.status == 401:
-            # RFC 9110, Section 15.5.2 demands a challenge, RFC 9577, Section 2.1 has the form.
-            answer.headers["WWW-Authenticate"] = (
-                format_www_authenticate(redeemer.challenges(scope_id)) or SCHEME
-            )
-        return answer
+        return _respond(refused(error, redeemer, data))
 
 
 def _read_body(max_bytes: int) -> bytes:
-    if request.headers.get("Content-Type", "").strip().lower() != entry.MEDIA_TYPE:
-        raise WrongTypeError(f"the body must be {entry.MEDIA_TYPE}")
-    if "Content-Encoding" in request.headers:
-        raise WrongTypeError("the body must not be encoded")
-    if (request.content_length or 0) > max_bytes:
-        raise TooLargeError(f"the body is longer than {max_bytes} bytes")
+    content_type, is_encoded = request.headers.get("Content-Type"), "Content-Encoding" in request.headers
+    check_head(content_type, is_encoded, request.content_length, max_bytes)
     # One byte more than may be: a body sent in chunks does not say its length.
     data = bytearray()
     while len(data) <= max_bytes and (chunk := request.stream.read(max_bytes + 1 - len(data))):
         data += chunk
     if len(data) > max_bytes:
-        raise TooLargeError(f"the body is longer than {max_bytes} bytes")
+        raise too_long(max_bytes)
     return bytes(data)
 
 
@@ -128,10 +104,11 @@ def _answer(body: bytes, media_type: str, caching: str) -> Response:
 
 
 def _on_protocol_error(error: ProtocolError) -> Response:
-    if isinstance(error, MisbehaviourError):
-        _log.error("%s: %s", error.code, error)  # str(error) names nobody and no pledge
-    document = problem(error)
-    return Response(document.body, document.status, dict(document.headers))
+    return _respond(refused(error))
+
+
+def _respond(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
 
 
 def _on_http_error(error: HTTPException) -> Response:
@@ -142,6 +119,6 @@ def _on_http_error(error: HTTPException) -> Response:
 
 
 def _protect(answer: Response) -> Response:
-    for name, value in _HEADERS.items():
+    for name, value in PROTECTION.items():
         answer.headers.setdefault(name, value)  # a page beside us may need its own
     return answer

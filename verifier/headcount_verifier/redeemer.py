@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
-from headcount_engine.acceptance import ScopeVerifier
+from headcount_engine.acceptance import ScopeVerifier, VerifiedPledge
 from headcount_spec.authorization import Challenge
 from headcount_spec.errors import (
     MalformedError,
@@ -116,8 +116,8 @@ class Redeemer:
         if origin not in self._scope(scope_id).origins:
             raise NotEligibleError("the manifest does not allow this origin")
 
-    def redeem(self, data: bytes) -> bytes:
-        """The ledger's promise for a pledge, checked; 137 bytes.
+    def verify(self, data: bytes) -> VerifiedPledge:
+        """The pledge of an entry, if it is one that the ledger can be asked to accept.
 
         Protocol, Section 3.
 
@@ -126,17 +126,26 @@ class Redeemer:
             NotEligibleError: the scope is not accepted here.
             ScopeClosedError: the scope is not open yet, or long closed.
             SignatureError: an authenticator does not verify.
-            MisbehaviourError: the ledger's promise is not for this pledge.
-            ProtocolError: whatever the ledger answers.
         """
         pledge = Pledge.from_bytes(data)
         manifest = self._scope(pledge.scope_id)
-        nullifier = self._verifier(manifest).verify_pledge(pledge)
+        verified = self._verifier(manifest).verify_entry(pledge, data)
         # After the last day the ledger still repeats its promise for a pledge that it has, and
         # refuses a new one: the answer may have been lost just before midnight.
         day = self._today()
         if not manifest.closes < day <= manifest.deadline_day:
             manifest.check_open(day)
+        return verified
+
+    def redeem(self, data: bytes) -> bytes:
+        """The ledger's promise for a pledge, checked; 137 bytes.
+
+        Raises:
+            MisbehaviourError: the ledger's promise is not for this pledge.
+            ProtocolError: as ``verify``, or whatever the ledger answers.
+        """
+        verified = self.verify(data)
+        manifest, nullifier = verified.manifest, verified.nullifier
         promise = self._submit(data, manifest)
         # The leaf may be that of the same pledge with other authenticators, sent before; the
         # nullifier fixes all the rest of it. A client compares the leaf hash with its own entry.
