@@ -51,8 +51,8 @@ class ScopeVerifier:
 
         Raises:
             NotEligibleError: the pledge is of another scope.
-            MalformedError: too many or too few authenticators, a choice or sealed hash that this
-                scope does not take, or a revision key of which implementations disagree.
+            MalformedError: too many or too few authenticators, or a choice or sealed hash that this
+                scope does not take.
             SignatureError: an authenticator does not verify.
         """
         self._check_scope(pledge.scope_id)
@@ -61,7 +61,6 @@ class ScopeVerifier:
                 f"{len(pledge.authenticators)} authenticators where {len(self._keys)} issuers sign"
             )
         self._check_choice(pledge.choice, pledge.sealed_hash)
-        ed25519.check_public_key(pledge.revision_key)
         nullifier = pledge.nullifier
         head = u16(TOKEN_TYPE) + nullifier
         for key, tail, authenticator in zip(self._keys, self._tails, pledge.authenticators, strict=True):

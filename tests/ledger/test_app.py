@@ -255,9 +255,7 @@ BAD: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "choice-of-no-option": (lambda: fresh(choice=3).to_bytes(), 400, "malformed"),
     "withdrawn-from-the-start": (lambda: fresh(choice=0xFFFF).to_bytes(), 400, "malformed"),
     "sealed-hash-where-none-is": (lambda: fresh(sealed_hash=b"\1" * 32).to_bytes(), 400, "malformed"),
-    "identity-as-revision-key": (lambda: with_revision_key(IDENTITY), 400, "malformed"),
-    "torsion-revision-key": (lambda: with_revision_key(SMALL_ORDER), 400, "malformed"),
-    "noncanonical-revision-key": (lambda: with_revision_key(b"\xff" * 32), 400, "malformed"),
+    "other-revision-key": (lambda: fresh(revision_key=IDENTITY).to_bytes(), 401, "bad-signature"),
     "pledge-of-another-scope": (lambda: fresh(scope_id=EARLY.scope_id).to_bytes(), 400, "malformed"),
     "pledge-of-an-unknown-scope": (lambda: manifests.pledge(UNKNOWN, 0).to_bytes(), 404, "not-found"),
     "pledge-before-the-opening-day": (lambda: manifests.pledge(EARLY, 0).to_bytes(), 403, "closed-scope"),
@@ -420,6 +418,17 @@ def test_a_pledge_is_answered_with_the_same_promise_each_time(world: World) -> N
         assert answers[0].data == answers[1].data
         promise = verify_promise(Promise.from_bytes(answers[0].data), world.ledger.verification_key)
         assert promise.leaf_hash == leaf_hash(pledge.to_bytes())
+
+
+def test_a_pledge_whose_revision_key_is_none_is_taken_and_nobody_can_revise_it(world: World) -> None:
+    data = with_revision_key(IDENTITY)
+    answer = world.client.post("/ledger/entries", data=data, content_type=MEDIA_TYPE)
+    nullifier = Pledge.from_bytes(data).nullifier
+    assert Promise.from_bytes(answer.data).nullifier == nullifier
+    # The equation holds for R = A = the identity and S = 0, whatever is signed.
+    forged = Revision(TWO.scope_id, nullifier, 1, 2, NO_SEALED_HASH, IDENTITY + bytes(32))
+    status, document = world.post(forged.to_bytes())
+    assert (status, document["code"]) == (401, "bad-signature")
 
 
 def test_a_notice_is_answered_with_its_leaf_hash_each_time(world: World) -> None:

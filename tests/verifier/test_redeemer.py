@@ -22,14 +22,6 @@ from headcount_spec.promise import Promise, sign_promise
 from headcount_spec.scope import ScopeId
 from headcount_spec.token import TokenChallenge
 
-# Of the subgroup of order 8, the identity, not canonical, and a sum with a torsion point.
-BAD_KEYS = {
-    "identity": bytes([1]) + bytes(31),
-    "order-8": bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
-    "not-canonical": bytes.fromhex("ee" + "ff" * 30 + "7f"),
-    "not-a-point": bytes([2]) + bytes(31),
-}
-
 
 def test_a_pledge_gets_the_ledgers_promise(redeemer, ledger, manifest):
     pledge = manifests.pledge(manifest, 1)
@@ -132,12 +124,6 @@ def test_a_choice_that_the_scope_has_not_is_refused(redeemer, ledger, three_issu
 
 def test_a_sealed_hash_where_nothing_is_sealed_is_refused(redeemer, ledger, manifest):
     refused(redeemer, ledger, manifests.pledge(manifest, 1, sealed_hash=bytes([7]) * 32), MalformedError)
-
-
-@pytest.mark.parametrize("name", BAD_KEYS)
-def test_a_revision_key_of_which_implementations_disagree_is_refused(redeemer, ledger, manifest, name):
-    pledge = dataclasses.replace(manifests.pledge(manifest, 1), revision_key=BAD_KEYS[name])
-    refused(redeemer, ledger, pledge, MalformedError)
 
 
 def test_a_pledge_of_another_scope_is_refused(redeemer, ledger, manifest):
