@@ -1,7 +1,8 @@
 """Acceptance in an event loop: the same rules as ``Ledger.accept``, which never block it.
 
-Verification takes a tenth of a millisecond and stays in the loop. Reads, which only retries, revisions
-and the first pledge of a scope need, are made by a few threads; works go to the writer process.
+Verification takes a fortieth of a millisecond and stays in the loop. Reads, which only retries, revisions
+and the first pledge of a scope need, are made by a few threads; works go to the writer process. What
+came of an entry is told to a function: a task and a future for each cost as much as its verification.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from headcount_engine.acceptance import VerifiedPledge
-from headcount_ledger.intake import Accepted, Look
+from headcount_ledger.intake import Acceptance, Accepted, Look
 from headcount_ledger.ledger import Ledger
-from headcount_ledger.work import Work
 from headcount_ledger.writer_client import WriterClient
 from headcount_spec.errors import ProtocolError
 
 _READERS = 4
+
+# Called once, with the answer or with what was raised: a ProtocolError, or a bug's exception.
+Done = Callable[[Accepted | Exception], None]
 
 
 class Gate:
@@ -27,31 +30,55 @@ class Gate:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.ledger_key = ledger.verification_key
-        self._writer = WriterClient(ledger.config.socket, ledger.config.max_waiting)
+        self.writer = WriterClient(ledger.config.socket, ledger.config.max_waiting)
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
 
-    async def accept(self, entry: bytes | VerifiedPledge, day: int) -> Accepted:
-        """Take one entry; see ``Intake.accepting``."""
-        acceptance = self._ledger.accepting(entry, day)
-        send: Callable[[Any], Look | Work] = acceptance.send
-        result: Any = None
-        while True:
-            try:
-                step = send(result)
-            except StopIteration as done:
-                accepted: Accepted = done.value
-                return accepted
-            send = acceptance.send
-            try:
-                if isinstance(step, Look):
-                    loop = asyncio.get_running_loop()
-                    result = await loop.run_in_executor(self._readers, self._ledger.look, step.read)
-                else:
-                    result = await self._writer.run(step)
-            except ProtocolError as exc:
-                send, result = acceptance.throw, exc
+    def accept(self, entry: bytes | VerifiedPledge, day: int, done: Done) -> None:
+        """Take one entry; see ``Intake.accepting``. A refusal may be told before this returns."""
+        _Run(self, self._ledger.accepting(entry, day), done).advance(None)
+
+    def look(self, look: Look, done: Callable[[Any], None]) -> None:
+        """Read from the database in a thread."""
+
+        def tell(future: asyncio.Future[Any]) -> None:
+            done(future.exception() or future.result())
+
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(self._readers, self._ledger.look, look.read).add_done_callback(tell)
 
     def close(self) -> None:
         """Close the connection to the writer."""
-        self._writer.close()
+        self.writer.close()
         self._readers.shutdown()
+
+
+class _Run:
+    """An acceptance that is under way."""
+
+    __slots__ = ("_acceptance", "_done", "_gate")
+
+    def __init__(self, gate: Gate, acceptance: Acceptance, done: Done) -> None:
+        self._gate = gate
+        self._acceptance = acceptance
+        self._done = done
+
+    def advance(self, result: Any) -> None:
+        """Go on with the result or the error of the last step."""
+        try:
+            if isinstance(result, Exception):
+                step = self._acceptance.throw(result)
+            else:
+                step = self._acceptance.send(result)
+        except StopIteration as end:
+            self._done(end.value)
+            return
+        except Exception as exc:  # noqa: BLE001 whoever waits must be told, whatever it is
+            self._done(exc)
+            return
+        try:
+            if isinstance(step, Look):
+                self._gate.look(step, self.advance)
+            else:
+                self._gate.writer.ask(step, self.advance)
+        except ProtocolError as exc:
+            self.advance(exc)

@@ -129,6 +129,10 @@ class Postgresql:
         self._reading = engine.execution_options(postgresql_readonly=True)
         self._writing = engine.execution_options(isolation_level="READ COMMITTED", **{schema.WRITES: True})
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
     def create_tables(self) -> None:
         """Make the tables of a new ledger, those that are not there."""
         with self._writing.begin() as tx:

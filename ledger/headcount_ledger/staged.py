@@ -127,9 +127,18 @@ def stage_pledges(tx: Connection, rows: Sequence[PledgeRow]) -> list[bool]:
             cursor.execute(_STAGE_PLEDGES_SQL, [list(column) for column in zip(*rows, strict=True)])
             staged = {bytes(leaf_hash) for (leaf_hash,) in cursor.fetchall()}
             return [leaf_hash in staged for _, _, leaf_hash, _, _, _ in rows]
+        values = [(*row, row[1], row[0]) for row in rows]
+        cursor.execute("SAVEPOINT pledges")
+        cursor.executemany(_STAGE_PLEDGE_SQL, values)
+        if cursor.rowcount == len(rows):
+            cursor.execute("RELEASE pledges")
+            return [True] * len(rows)
+        # Some stand already, and only one by one SQLite tells which.
+        cursor.execute("ROLLBACK TO pledges")
+        cursor.execute("RELEASE pledges")
         done = []
-        for row in rows:
-            cursor.execute(_STAGE_PLEDGE_SQL, (*row, row[1], row[0]))
+        for row in values:
+            cursor.execute(_STAGE_PLEDGE_SQL, row)
             done.append(cursor.rowcount == 1)
         return done
     finally:

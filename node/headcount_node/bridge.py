@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from headcount_ledger.exchange import Answer
-from headcount_node.hot import Receive, Request, Scope, Send, respond
+from headcount_node.hot import Receive, Scope, Send, body, respond
 from headcount_spec.errors import ProtocolError, TooLargeError, UnavailableError
 from headcount_spec.problem import problem
 
@@ -39,9 +39,8 @@ class Bridge:
         if scope["type"] != "http":
             raise RuntimeError("only HTTP is served")
         try:
-            request = Request(scope["headers"], receive)
-            body = await request.body(MAX_BODY_BYTES, _too_long)
-            answer = await self._run(environ(scope, body))
+            data = await body(receive, MAX_BODY_BYTES, _too_long)
+            answer = await self._run(environ(scope, data))
         except ProtocolError as error:
             document = problem(error)
             answer = Answer(document.status, document.headers, document.body)
@@ -109,5 +108,5 @@ def call(app: WSGIApplication, environ: dict[str, Any]) -> Answer:
     return Answer(status, dict(headers), body)
 
 
-def _too_long(max_bytes: int) -> TooLargeError:
-    return TooLargeError(f"the body is longer than {max_bytes} bytes")
+def _too_long() -> TooLargeError:
+    return TooLargeError(f"the body is longer than {MAX_BODY_BYTES} bytes")

@@ -9,9 +9,9 @@ import pytest
 from headcount_ledger.exchange import Answer
 from headcount_node import protocol
 from headcount_node.config import Listen
-from headcount_node.hot import Receive, Request, Scope, Send, respond
+from headcount_node.hot import AsgiApp, HotRoutes, Receive, Reply, Request, Scope, Send, body, respond
 from headcount_node.public import answer, listen, new_server
-from headcount_spec.errors import TooLargeError
+from headcount_spec.errors import ProtocolError, TooLargeError, WrongTypeError
 from headcount_spec.problem import problem
 from ports import free_ports
 
@@ -19,21 +19,53 @@ Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Scenario = Callable[[Callable[[], Awaitable[Client]]], Awaitable[None]]
 
 GET = b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HOT = b"POST /hot HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n%s"
 POST = b"POST /0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the path; a body has ten bytes at most; /large is large."""
     try:
-        await Request(scope["headers"], receive).body(10, lambda most: TooLargeError("too long"))
-        body = bytes(1 << 24) if scope["path"] == "/large" else scope["path"].encode()
-        await respond(Answer(200, {}, body), send)
+        await body(receive, 10, lambda: TooLargeError("too long"))
+        data = bytes(1 << 24) if scope["path"] == "/large" else scope["path"].encode()
+        await respond(Answer(200, {}, data), send)
     except TooLargeError as error:
         document = problem(error)
         await respond(Answer(document.status, document.headers, document.body), send)
 
 
-def play(scenario: Scenario) -> None:
+class Echo:
+    """A hot route: answers a body of ten bytes at most after as many hundredths of a second as it says."""
+
+    max_bytes = 10
+
+    def check(self, request: Request) -> None:
+        if request.header(b"content-type") == "refused":
+            raise WrongTypeError("refused")
+
+    def too_long(self) -> ProtocolError:
+        return TooLargeError("too long")
+
+    def take(self, request: Request, data: bytes, reply: Reply) -> None:
+        if data == b"bug":
+            raise RuntimeError("a bug")
+        loop = asyncio.get_running_loop()
+        loop.call_later(int(data or b"0") / 100, reply, Answer(200, {}, b"hot " + data))
+
+    def refuse(self, error: Exception) -> Answer:
+        if isinstance(error, ProtocolError):
+            document = problem(error)
+            return Answer(document.status, document.headers, document.body)
+        return Answer(500, {}, b"")
+
+
+def hot_app() -> HotRoutes:
+    routes = HotRoutes(None, None, app, "/ledger")  # type: ignore[arg-type]  # no route of theirs is asked
+    routes.routes = {"/hot": Echo()}
+    return routes
+
+
+def play(scenario: Scenario, app: AsgiApp = app) -> None:
     (port,) = free_ports(0)
 
     async def connect() -> Client:
@@ -77,6 +109,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REQUEST_S", 0.3)
     monkeypatch.setattr(protocol, "WRITE_S", 0.3)
     monkeypatch.setattr(protocol, "SWEEP_S", 0.05)
+    monkeypatch.setattr(protocol, "KEEP_ALIVE_S", 0.3)
 
 
 @pytest.mark.parametrize(
@@ -216,3 +249,101 @@ def test_what_is_no_http_is_answered_400() -> None:
         writer.close()
 
     play(scenario)
+
+
+def hot(data: bytes, *headers: bytes) -> bytes:
+    return HOT % (b"".join(line + b"\r\n" for line in headers), len(data), data)
+
+
+def test_pipelined_answers_of_both_kinds_keep_their_order() -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(hot(b"20") + GET % 1 + hot(b"1") + hot(b"0") + GET % 2)
+        wanted = [b"hot 20", b"/1", b"hot 1", b"hot 0", b"/2"]
+        assert [await answered(reader) for _ in wanted] == [(200, one) for one in wanted]
+        writer.write(hot(b"3"))
+        assert await answered(reader) == (200, b"hot 3")
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize("pause", [0, 0.05])
+def test_a_hot_request_in_pieces_is_answered_whole(pause: float) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        data = hot(b"00001", b"X: y") * 2
+        for at in range(0, len(data), 7):
+            writer.write(data[at : at + 7])
+            await asyncio.sleep(pause / 10)
+        assert [await answered(reader) for _ in range(2)] == [(200, b"hot 00001")] * 2
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (hot(b"1", b"Content-Type: refused"), 415),
+        (hot(b"12345678901"), 413),
+        (hot(b"bug"), 500),
+        (hot(b"", b"Expect: 100-continue"), 100),
+    ],
+)
+def test_what_a_hot_route_refuses_leaves_the_connection_whole(sent: bytes, status: int) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(sent)
+        if status == 100:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+            assert await answered(reader) == (200, b"hot ")
+        else:
+            assert (await answered(reader))[0] == status
+        writer.write(hot(b"1"))
+        assert await answered(reader) == (200, b"hot 1")
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_a_hot_answer_closes_the_connection_when_asked() -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        for sent in (hot(b"1", b"Connection: close"), hot(b"1").replace(b"HTTP/1.1", b"HTTP/1.0")):
+            reader, writer = await connect()
+            writer.write(sent)
+            data = await closed(reader)
+            assert data.endswith(b"hot 1")
+            assert b"connection: close" in data
+            writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_who_goes_away_before_a_hot_answer_harms_nobody() -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        for _ in range(5):
+            _, writer = await connect()
+            writer.write(hot(b"10"))
+            await asyncio.sleep(0.01)
+            writer.transport.abort()
+        await asyncio.sleep(0.15)
+        reader, writer = await connect()
+        writer.write(hot(b"1"))
+        assert await answered(reader) == (200, b"hot 1")
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_a_connection_that_waits_too_long_after_a_hot_answer_is_closed(hurry: None) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(hot(b"1"))
+        assert await answered(reader) == (200, b"hot 1")
+        writer.write(hot(b"50"))  # waits longer for its answer than a connection may for a request
+        assert await answered(reader) == (200, b"hot 50")
+        assert await closed(reader) == b""
+        writer.close()
+
+    play(scenario, hot_app())
