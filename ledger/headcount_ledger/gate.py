@@ -15,6 +15,7 @@ from typing import Any
 from headcount_engine.acceptance import VerifiedPledge
 from headcount_ledger.intake import Acceptance, Accepted, Look
 from headcount_ledger.ledger import Ledger
+from headcount_ledger.work import Work
 from headcount_ledger.writer_client import WriterClient
 from headcount_spec.errors import ProtocolError
 
@@ -22,6 +23,8 @@ _READERS = 4
 
 # Called once, with the answer or with what was raised: a ProtocolError, or a bug's exception.
 Done = Callable[[Accepted | Exception], None]
+# A work that is held back, and what to tell its result.
+Asked = tuple[Work, Callable[[Any], None]]
 
 
 class Gate:
@@ -33,9 +36,23 @@ class Gate:
         self.writer = WriterClient(ledger.config.socket, ledger.config.max_waiting)
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
 
-    def accept(self, entry: bytes | VerifiedPledge, day: int, done: Done) -> None:
-        """Take one entry; see ``Intake.accepting``. A refusal may be told before this returns."""
-        _Run(self, self._ledger.accepting(entry, day), done).advance(None)
+    def accept(
+        self, entry: bytes | VerifiedPledge, day: int, done: Done, asked: list[Asked] | None = None
+    ) -> None:
+        """Take one entry; see ``Intake.accepting``. A refusal may be told before this returns.
+
+        With ``asked``, the first work is put there instead of being sent: see ``send``.
+        """
+        _Run(self, self._ledger.accepting(entry, day), done, asked).advance(None)
+
+    def send(self, asked: list[Asked]) -> None:
+        """Send works that were held back until all are there: the writer commits them together, which
+        costs it half as much an entry."""
+        for work, advance in asked:
+            try:
+                self.writer.ask(work, advance)
+            except ProtocolError as exc:
+                advance(exc)
 
     def look(self, look: Look, done: Callable[[Any], None]) -> None:
         """Read from the database in a thread."""
@@ -55,12 +72,13 @@ class Gate:
 class _Run:
     """An acceptance that is under way."""
 
-    __slots__ = ("_acceptance", "_done", "_gate")
+    __slots__ = ("_acceptance", "_asked", "_done", "_gate")
 
-    def __init__(self, gate: Gate, acceptance: Acceptance, done: Done) -> None:
+    def __init__(self, gate: Gate, acceptance: Acceptance, done: Done, asked: list[Asked] | None) -> None:
         self._gate = gate
         self._acceptance = acceptance
         self._done = done
+        self._asked = asked
 
     def advance(self, result: Any) -> None:
         """Go on with the result or the error of the last step."""
@@ -77,7 +95,11 @@ class _Run:
             return
         try:
             if isinstance(step, Look):
+                self._asked = None  # it goes on when the others have been sent
                 self._gate.look(step, self.advance)
+            elif self._asked is not None:
+                self._asked.append((step, self.advance))
+                self._asked = None
             else:
                 self._gate.writer.ask(step, self.advance)
         except ProtocolError as exc:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from headcount_ledger import exchange as ledger_exchange
 from headcount_ledger.exchange import Answer
-from headcount_ledger.gate import Gate
+from headcount_ledger.gate import Asked, Gate
 from headcount_ledger.intake import Accepted
 from headcount_ledger.ticker import wall_clock
 from headcount_spec.entry import MAX_ENTRY_BYTES
@@ -195,9 +195,10 @@ class BundleRoute:
         return ledger_exchange.bundle_too_long(self.max_bytes)
 
     def take(self, request: Request, data: bytes, reply: Reply) -> None:
-        """Accept each through the gate, some at a turn of the loop."""
+        """Accept each through the gate: verify some at a turn of the loop, then write all at once."""
         entries = ledger_exchange.open_bundle(data)
         answers: dict[int, Answer] = {}
+        asked: list[Asked] = []
         day, loop = self._today(), asyncio.get_running_loop()
 
         def put(place: int, came: Accepted | Exception) -> None:
@@ -207,9 +208,11 @@ class BundleRoute:
 
         def turn(first: int) -> None:
             for place in range(first, min(first + SLICE, len(entries))):
-                self._gate.accept(entries[place], day, partial(put, place))
+                self._gate.accept(entries[place], day, partial(put, place), asked)
             if first + SLICE < len(entries):
                 loop.call_soon(turn, first + SLICE)
+            else:
+                self._gate.send(asked)
 
         turn(0)
 
