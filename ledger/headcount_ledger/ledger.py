@@ -19,6 +19,7 @@ from headcount_ledger.config import LedgerConfig
 from headcount_ledger.head import Head, insert_head, load_head
 from headcount_ledger.history import check_history
 from headcount_ledger.intake import Acceptance, Accepted, Intake, Runner, run, run_all
+from headcount_ledger.notices import Admission
 from headcount_ledger.place import has_head, has_tables, open_database, open_pending, open_storage, read_key
 from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
 from headcount_ledger.storage import CHECKPOINT, find
@@ -107,9 +108,9 @@ class Ledger:
         self._store = store
         self._cosign = self._witnesses() if cosign is None else cosign
         witnesses = self._cosign.policy.witnesses if isinstance(self._cosign, Witnesses) else ()
-        # Terms may ask for the cosignatures of these keys; None: for anybody's.
-        self._witness_keys = None if cosign is not None else {witness.key for witness in witnesses}
-        self._own_writer = Writer(store, config.max_waiting, halt, self._witness_keys)
+        keys = None if cosign is not None else frozenset(witness.key for witness in witnesses)
+        self._admission = Admission(keys, config.organisers)
+        self._own_writer = Writer(store, config.max_waiting, halt, self._admission)
         self._writer: Runner = writer or self._own_writer
         self._intake = Intake(key)
 
@@ -189,7 +190,7 @@ class Ledger:
 
     def writer_server(self, halt: Callable[[str], object] = end_process) -> WriterServer:
         """The server through which other processes write; see ``WriterServer``."""
-        return WriterServer(self._store, self.config.socket, halt, self._witness_keys)
+        return WriterServer(self._store, self.config.socket, halt, self._admission)
 
     @contextlib.contextmanager
     def sequencer(self, kind: type[Sequencer] = Sequencer) -> Iterator[Sequencer]:

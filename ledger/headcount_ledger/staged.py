@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -100,6 +101,8 @@ ON CONFLICT DO NOTHING
 RETURNING leaf_hash
 """
 
+_COUNT_NOTICES = select(func.count()).select_from(staged_notices)
+
 _NULLIFIER = _value(staged_revisions, "nullifier")
 _BEFORE = _value(staged_revisions, "serial") - 1
 _STAGE_REVISION = _insert_where(
@@ -162,6 +165,11 @@ def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> b
         "entry": revision.to_bytes(),
     }
     return tx.execute(_STAGE_REVISION[tx.dialect.name], row).rowcount == 1
+
+
+def count_notices(tx: Connection) -> int:
+    """How many notices wait for a batch."""
+    return int(tx.execute(_COUNT_NOTICES).scalar_one())
 
 
 def stage_notice(

@@ -19,8 +19,9 @@ from typing import Any
 
 from headcount_ledger.channel import Frames, answer
 from headcount_ledger.lock import FileLock
+from headcount_ledger.notices import ANYBODY, Admission
 from headcount_ledger.store import Store
-from headcount_ledger.work import WitnessKeys, parse_work, run_group
+from headcount_ledger.work import parse_work, run_group
 from headcount_ledger.writer import MAX_GROUP, RETRY_AFTER_S, end_process
 from headcount_spec.errors import ConfigurationError, MalformedError, UnavailableError
 
@@ -50,7 +51,7 @@ class WriterServer:
         store: Store,
         path: Path,
         halt: Callable[[str], object] = end_process,
-        witness_keys: WitnessKeys = None,
+        admission: Admission = ANYBODY,
     ) -> None:
         """Listen; the store's engine was opened with ``checkpoints=False``.
 
@@ -60,7 +61,7 @@ class WriterServer:
         """
         self._store = store
         self._halt = halt
-        self._witness_keys = witness_keys
+        self._admission = admission
         self._lock = FileLock(path.with_suffix(".lock"), "writer")
         self._selector = selectors.DefaultSelector()
         self._path = path
@@ -136,7 +137,7 @@ class WriterServer:
         try:
             works = [parse_work(work) for work in group]
             with self._store.write() as tx:
-                return run_group(tx, works, self._witness_keys)
+                return run_group(tx, works, self._admission)
         except SystemExit as exc:
             self._halt(str(exc))
             raise

@@ -17,6 +17,7 @@ from headcount_issuer.issuer import Issuer
 from headcount_ledger.app import create_app as ledger_app
 from headcount_ledger.gate import Gate
 from headcount_ledger.ledger import Ledger
+from headcount_ledger.refusals import Refusals
 from headcount_ledger.ticker import Ticker
 from headcount_node.bridge import Bridge
 from headcount_node.config import CONFIG_VARIABLE, NodeConfig
@@ -50,7 +51,9 @@ def public() -> AsgiApp:
     ledger = Ledger.open(config.ledger) if config.ledger is not None else None
     redeemer = Redeemer.from_settings(config.verifier) if config.verifier is not None else None
     cold = Bridge(cold_routes(config, ledger, redeemer), config.threads)
-    return cold if ledger is None else HotRoutes(Gate(ledger), redeemer, cold, LEDGER_PREFIX)
+    if ledger is None:
+        return cold
+    return HotRoutes(Gate(ledger), redeemer, cold, LEDGER_PREFIX, Refusals(ledger.config))
 
 
 def cold_routes(config: NodeConfig, ledger: Ledger | None, redeemer: Redeemer | None) -> DispatcherMiddleware:

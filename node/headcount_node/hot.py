@@ -22,6 +22,7 @@ from headcount_ledger import exchange as ledger_exchange
 from headcount_ledger.exchange import Answer
 from headcount_ledger.gate import Asked, Gate
 from headcount_ledger.intake import Accepted
+from headcount_ledger.refusals import Refusals, Sender
 from headcount_ledger.ticker import wall_clock
 from headcount_spec.entry import MAX_ENTRY_BYTES
 from headcount_spec.errors import MalformedError, ProtocolError
@@ -47,10 +48,11 @@ _log = logging.getLogger(__name__)
 class Request:
     """The header of a request."""
 
-    __slots__ = ("_headers",)
+    __slots__ = ("_headers", "peer")
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> None:
         self._headers = dict(headers)
+        self.peer = peer  # address of the connection
 
     def header(self, name: bytes) -> str | None:
         """A header by its lower-case name."""
@@ -86,18 +88,47 @@ class Route(Protocol):
         ...
 
 
+class Guard:
+    """Counts what is refused, by the clock."""
+
+    def __init__(self, refusals: Refusals, clock: Callable[[], int]) -> None:
+        self._refusals = refusals
+        self._clock = clock
+        header = refusals.proxy_header
+        self._proxy_header = header.lower().encode("latin-1") if header else None
+
+    @property
+    def today(self) -> int:
+        """The UTC day."""
+        return day_of(self._clock())
+
+    def check(self, request: Request) -> None:
+        """Raises RateLimitedError: too many entries of its network were refused."""
+        self._refusals.check(self._sender(request), self._clock())
+
+    def count(self, request: Request, came: object) -> None:
+        """Note what came of an entry."""
+        if isinstance(came, Exception):
+            self._refusals.count(self._sender(request), self._clock(), came)
+
+    def _sender(self, request: Request) -> Sender:
+        header = self._proxy_header
+        return Sender(request.peer, request.header(header) if header else None)
+
+
 class PledgeRoute:
     """POST /pledges."""
 
     max_bytes = MAX_PLEDGE_BYTES
 
-    def __init__(self, gate: Gate, redeemer: Redeemer, today: Callable[[], int]) -> None:
+    def __init__(self, gate: Gate, redeemer: Redeemer, guard: Guard) -> None:
         self._gate = gate
         self._redeemer = redeemer
-        self._today = today
+        self._guard = guard
 
     def check(self, request: Request) -> None:
         """As the blueprint."""
+        self._guard.check(request)
         verifier_exchange.check_head(
             request.header(b"content-type"),
             request.header(b"content-encoding") is not None,
@@ -117,6 +148,7 @@ class PledgeRoute:
                 # Made in this process under the ledger's key: there is no signature to doubt.
                 reply(Answer(200, _PROMISED, came.to_bytes()))
             else:
+                self._guard.count(request, came)
                 reply(self._refuse(came, data))
 
         redeemer = self._redeemer
@@ -127,7 +159,7 @@ class PledgeRoute:
             done(exc)
             return
         if verified.manifest.ledger.key == self._gate.ledger_key:
-            self._gate.accept(verified, self._today(), done)
+            self._gate.accept(verified, self._guard.today, done)
             return
 
         # The scope counts in another ledger, which is reached over HTTP.
@@ -156,12 +188,13 @@ class EntryRoute:
 
     max_bytes = MAX_ENTRY_BYTES
 
-    def __init__(self, gate: Gate, today: Callable[[], int]) -> None:
+    def __init__(self, gate: Gate, guard: Guard) -> None:
         self._gate = gate
-        self._today = today
+        self._guard = guard
 
     def check(self, request: Request) -> None:
         """As the blueprint."""
+        self._guard.check(request)
         ledger_exchange.check_entry_head(request.header(b"content-type"), request.length)
 
     def too_long(self) -> ProtocolError:
@@ -170,7 +203,12 @@ class EntryRoute:
 
     def take(self, request: Request, data: bytes, reply: Reply) -> None:
         """Accept through the gate."""
-        self._gate.accept(data, self._today(), lambda came: reply(_answer(came)))
+
+        def done(came: Accepted | Exception) -> None:
+            self._guard.count(request, came)
+            reply(_answer(came))
+
+        self._gate.accept(data, self._guard.today, done)
 
     def refuse(self, error: Exception) -> Answer:
         """As the blueprint."""
@@ -182,12 +220,13 @@ class BundleRoute:
 
     max_bytes = ledger_exchange.MAX_BUNDLE_BYTES
 
-    def __init__(self, gate: Gate, today: Callable[[], int]) -> None:
+    def __init__(self, gate: Gate, guard: Guard) -> None:
         self._gate = gate
-        self._today = today
+        self._guard = guard
 
     def check(self, request: Request) -> None:
         """As the blueprint."""
+        self._guard.check(request)
         ledger_exchange.check_bundle_head(request.header(b"content-type"), request.length)
 
     def too_long(self) -> ProtocolError:
@@ -199,9 +238,10 @@ class BundleRoute:
         entries = ledger_exchange.open_bundle(data)
         answers: dict[int, Answer] = {}
         asked: list[Asked] = []
-        day, loop = self._today(), asyncio.get_running_loop()
+        day, loop = self._guard.today, asyncio.get_running_loop()
 
         def put(place: int, came: Accepted | Exception) -> None:
+            self._guard.count(request, came)
             answers[place] = _answer(came)
             if len(answers) == len(entries):
                 reply(ledger_exchange.answered([answers[i] for i in range(len(entries))]))
@@ -230,20 +270,18 @@ class HotRoutes:
         redeemer: Redeemer | None,
         cold: AsgiApp,
         prefix: str,
+        refusals: Refusals,
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Accept through the gate; cold answers everything else."""
         self._cold = cold
-
-        def today() -> int:
-            return day_of(clock())
-
+        guard = Guard(refusals, clock)
         self.routes: dict[str, Route] = {
-            f"{prefix}/{ledger_exchange.ENTRIES}": EntryRoute(gate, today),
-            f"{prefix}/{ledger_exchange.BUNDLES}": BundleRoute(gate, today),
+            f"{prefix}/{ledger_exchange.ENTRIES}": EntryRoute(gate, guard),
+            f"{prefix}/{ledger_exchange.BUNDLES}": BundleRoute(gate, guard),
         }
         if redeemer is not None:
-            self.routes["/pledges"] = PledgeRoute(gate, redeemer, today)
+            self.routes["/pledges"] = PledgeRoute(gate, redeemer, guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -253,7 +291,8 @@ class HotRoutes:
         if route is None:
             await self._cold(scope, receive, send)
             return
-        request = Request(scope["headers"])
+        client = scope.get("client")
+        request = Request(scope["headers"], client[0] if client else None)
         try:
             route.check(request)
             data = await body(receive, route.max_bytes, route.too_long)

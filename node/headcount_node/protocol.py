@@ -70,7 +70,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if route is None:
             super().on_headers_complete()
             return
-        self._hot = self.cycle = _HotCycle(self, route, Request(self.headers))  # type: ignore[assignment]
+        self._hot = self.cycle = _HotCycle(
+            self, route, Request(self.headers, self.client[0] if self.client else None)
+        )  # type: ignore[assignment]
         self._hot.check()
 
     def on_body(self, body: bytes) -> None:

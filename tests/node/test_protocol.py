@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+from headcount_ledger.config import LedgerConfig
 from headcount_ledger.exchange import Answer
+from headcount_ledger.refusals import Refusals
 from headcount_node import protocol
 from headcount_node.config import Listen
 from headcount_node.hot import AsgiApp, HotRoutes, Receive, Reply, Request, Scope, Send, body, respond
@@ -60,7 +63,7 @@ class Echo:
 
 
 def hot_app() -> HotRoutes:
-    routes = HotRoutes(None, None, app, "/ledger")  # type: ignore[arg-type]  # no route of theirs is asked
+    routes = HotRoutes(None, None, app, "/ledger", Refusals(LedgerConfig(Path())))  # type: ignore[arg-type]  # no route of theirs is asked
     routes.routes = {"/hot": Echo()}
     return routes
 
