@@ -20,7 +20,15 @@ from headcount_ledger.head import Head, insert_head, load_head
 from headcount_ledger.history import check_history
 from headcount_ledger.intake import Acceptance, Accepted, Intake, Runner, run, run_all
 from headcount_ledger.notices import Admission
-from headcount_ledger.place import has_head, has_tables, open_database, open_pending, open_storage, read_key
+from headcount_ledger.place import (
+    check_tables,
+    has_head,
+    has_tables,
+    open_database,
+    open_pending,
+    open_storage,
+    read_key,
+)
 from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
 from headcount_ledger.storage import CHECKPOINT, find
 from headcount_ledger.store import Store
@@ -132,6 +140,7 @@ class Ledger:
         if not has_head(engine):
             engine.dispose()
             raise ConfigurationError(f"no ledger in {config.place}: `headcount ledger create` makes one")
+        check_tables(engine)
         ledger = cls(config, key, Store(engine), cosign)
         published = find(ledger.storage, CHECKPOINT)  # before the head: that one may only be newer
         head = ledger.head()
