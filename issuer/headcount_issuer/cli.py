@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from headcount_issuer.config import IssuerConfig
+from headcount_issuer.custody import encrypt_keys
 from headcount_issuer.enrolment import Draft
 from headcount_issuer.issuer import Issuer
-from headcount_issuer.keys import write_private
+from headcount_issuer.private_file import write_private
 from headcount_issuer.sheet import sheet_html, sheet_text
 from headcount_spec import scope
 from headcount_spec.errors import ConfigurationError
@@ -131,6 +132,22 @@ def status(config_path: Path) -> None:
         click.echo(f"{opened.unsent_notices()} notices wait for the ledger")
 
 
+@issuer.command("encrypt-keys")
+@click.pass_obj
+def encrypt_keys_command(config_path: Path) -> None:
+    """Encrypt the keys that lie in plain, under the passphrase that [issuer.custody] names.
+
+    Where it names a file that is not there, a passphrase is drawn. Stop the issuer first.
+    """
+    config = IssuerConfig.from_file(config_path)
+    passphrase = config.custody.passphrase
+    if passphrase is None:
+        raise ConfigurationError("[issuer.custody] names no passphrase_file and no passphrase_credential")
+    passphrase.draw()
+    done = encrypt_keys(config.keys, passphrase)
+    click.echo(f"{len(done)} keys encrypted; throw away the backups that hold them in plain")
+
+
 def _draft_file(path: Path) -> Path:
     if not path.is_dir():
         return path
@@ -167,6 +184,9 @@ def _toml(
         'directory = "issuer"',
         f"ledger = {quoted(ledger)}",
         f"attesters = {quoted(list(attesters))}",
+        "",
+        "[issuer.custody]",
+        'passphrase_file = "issuer.passphrase"  # opens the keys; best kept on another disk',
     ]
     if "email" in attesters:
         lines += [

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headcount_issuer.custody import CustodyConfig
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.members import Members
 from headcount_spec.terms import ATTESTER, SERVER_NAME, URL
@@ -52,6 +53,7 @@ class IssuerConfig:
     domain_quota: int = 200  # tokens a registrable mail domain gets in one scope
     domain_quotas: Mapping[str, int] = field(default_factory=dict)  # other numbers for known domains
     mails_per_address: int = 5  # within session_s; more are silently not sent
+    custody: CustodyConfig = CustodyConfig()  # of the token keys
 
     @property
     def database(self) -> Path:
@@ -107,11 +109,18 @@ def _read(members: Members, folder: Path) -> IssuerConfig:
         domain_quota=_number(members, "domain_quota", 200, 1, 10_000_000),
         domain_quotas=_quotas(members),
         mails_per_address=_number(members, "mails_per_address", 5, 1, 1000),
+        custody=_custody(members, folder),
     )
     members.finish()
     if "email" in attesters and config.smtp is None:
         raise ConfigurationError("issuer.smtp: missing, and the e-mail attester needs it")
     return config
+
+
+def _custody(members: Members, folder: Path) -> CustodyConfig:
+    if not members.has("custody"):
+        return CustodyConfig()
+    return CustodyConfig.read(members.object("custody"), folder)
 
 
 def _smtp(members: Members, folder: Path) -> SmtpConfig:

@@ -70,12 +70,14 @@ class Issuer:
 
     @classmethod
     def create(cls, config: IssuerConfig) -> None:
-        """Make the folder of a new issuer: notice key and database.
+        """Make the folder of a new issuer: notice key and database; and the passphrase, if it is to be a file.
 
         Raises:
             ConfigurationError: there is one already, or the folder cannot be written.
         """
-        Keys.create(config.keys)
+        if config.custody.passphrase is not None:
+            config.custody.passphrase.draw()
+        Keys.create(config.keys, config.custody)
         config.directory.chmod(0o700)
         Store.create(config.database).close()
 
@@ -88,7 +90,7 @@ class Issuer:
         Raises:
             ConfigurationError: a part is missing, or a key is open to others.
         """
-        keys = Keys(config.keys)
+        keys = Keys(config.keys, config.custody)
         _ = keys.notice_seed
         return cls(config, Store.open(config.database), keys, clock, send)
 
@@ -106,6 +108,9 @@ class Issuer:
     def start(self) -> None:
         """Begin what a running issuer does unasked: publish the counts once a day, forget old sessions."""
         _log.info("issuer %s: %s", self.config.name, rsa.engine_name())
+        _log.info("token keys: %s", self._keys.custody)
+        if self.config.custody.passphrase is None:
+            _log.warning("the issuer's keys lie in plain: name a passphrase in [issuer.custody]")
         self._thread = threading.Thread(target=self._rounds, name="issuer-rounds", daemon=True)
         self._thread.start()
 
@@ -117,6 +122,7 @@ class Issuer:
         if self._mailer is not None:
             self._mailer.close()
         self._store.close()
+        self._keys.close()
 
     def enrol(self, data: bytes) -> Draft | Opened:
         """Answer a draft or open a manifest: see Enrolment.enrol."""

@@ -148,9 +148,14 @@ class Store:
         """Bind a token key to a scope for ever; the same binding again changes nothing.
 
         Raises:
-            NotEligibleError: the key is bound to another scope.
+            NotEligibleError: the key is bound to another scope, or the scope to another key.
         """
         with self.transaction() as connection:
+            other = connection.execute(
+                select(scopes.c.token_key_id).where(scopes.c.scope == manifest.scope_id)
+            ).scalar_one_or_none()
+            if other not in (None, token_key_id):
+                raise NotEligibleError("the scope has a token key already; another key needs a new scope")
             bound = connection.execute(
                 select(scopes.c.scope).where(scopes.c.token_key_id == token_key_id)
             ).scalar_one_or_none()

@@ -5,6 +5,7 @@ policy           the trust policy of the ledger, for everybody who reads it
 scopes/          the terms that the verifier accepts, <scope id>.json
 key, ledger.sqlite, public/    the ledger
 issuer/          the issuer's keys and database
+issuer.passphrase              opens those keys
 """
 
 from __future__ import annotations
@@ -108,6 +109,9 @@ url = {_quoted(self.personhood)}
 directory = "issuer"
 ledger = {_quoted(f"{self.public}/ledger")}
 attesters = {_quoted(list(self.attesters))}
+
+[issuer.custody]
+passphrase_file = "issuer.passphrase"  # opens the issuer's keys; best kept on another disk
 {mail if "email" in self.attesters else ""}"""
 
 

@@ -84,6 +84,10 @@ def _good() -> list[Case]:
         _ok("opening", opening),
         _ok("issuance", manifests.issuance(_CAMPAIGN, manifests.OPENS, 16, opening), opening),
         _ok("codes", _notice(_CAMPAIGN, "issuer", "codes", codes, opening), opening),
+        *(
+            _ok(f"destroyed-{'-and-'.join(destroyed)}", _destruction(opening, destroyed), opening)
+            for destroyed in (["tag"], ["token"], ["tag", "token"])
+        ),
         _ok("closing", manifests.closing(_CAMPAIGN)),
         _ok("enrolment", trustee("enrolment", _scope_key(0)), manifest=sealed),
         _ok("release", trustee("release", _release(1), 1), manifest=sealed),
@@ -177,6 +181,11 @@ def _bodies() -> list[Case]:
         ("issuance-negative", "issuer", "issuance", {"day": 20463, "issued": -16}),
         ("issuance-day-as-date", "issuer", "issuance", {"day": "2026-01-10", "issued": 16}),
         ("codes-of-none", "issuer", "codes", {"root": hash32, "number": 0}),
+        ("destruction-of-nothing", "issuer", "destruction", {"day": 20514, "keys": []}),
+        ("destruction-twice", "issuer", "destruction", {"day": 20514, "keys": ["tag", "tag"]}),
+        ("destruction-out-of-order", "issuer", "destruction", {"day": 20514, "keys": ["token", "tag"]}),
+        ("destruction-of-an-unknown-key", "issuer", "destruction", {"day": 20514, "keys": ["notice"]}),
+        ("destruction-without-day", "issuer", "destruction", {"keys": ["tag"]}),
         ("closing-without-day", "ledger", "closing", {}),
         ("closing-day-above-32-bits", "ledger", "closing", {"day": 2**32}),
         ("enrolment-of-small-order", "trustee", "enrolment", {"scope_key": encode_base64(bytes(32))}),
@@ -298,6 +307,11 @@ def _contradictions() -> list[Case]:
         ),
         _fails("opening-of-an-unlisted-issuer", MalformedError, opening("other.example", terms.token_key_id)),
         _fails(
+            "destruction-on-the-last-day",
+            MalformedError,
+            _destruction(None, ["tag"], _CAMPAIGN.closes).to_bytes(),
+        ),
+        _fails(
             "closing-on-the-last-day",
             MalformedError,
             manifests.closing(_CAMPAIGN, _CAMPAIGN.closes).to_bytes(),
@@ -313,6 +327,10 @@ def _contradictions() -> list[Case]:
             manifest=sealed,
         ),
     ]
+
+
+def _destruction(previous: Notice | None, destroyed: list[str], day: int = manifests.CLOSES + 1) -> Notice:
+    return _notice(_CAMPAIGN, "issuer", "destruction", {"day": day, "keys": destroyed}, previous)
 
 
 def _organisers(n: int, quorum: int) -> dict[str, Any]:
