@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-long coverage check vectors bench wheel clean
+.PHONY: inventory run test test-long coverage check vectors bench wheel clean
 
 run: .venv/ready
 	$(BIN)/headcount demo $(ARGS)
@@ -24,6 +24,9 @@ check: .venv/dev
 
 vectors: .venv/dev
 	$(BIN)/python spec/vectors/make.py
+
+inventory: .venv/dev
+	$(BIN)/python -c "from headcount_issuer.holding import page; print(page(), end='')" > docs/data-inventory.md
 
 bench: .venv/dev
 	$(BIN)/python bench/run.py $(ARGS)

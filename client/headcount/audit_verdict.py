@@ -71,7 +71,10 @@ def _receipt_line(receipt: ReceiptState) -> str:
 
 
 def _scope_lines(scope: ScopeCount) -> Iterator[str]:
-    yield f"{scope.title}: {count_words(scope.live, scope.level)}"
+    yield f"{scope.title}: {count_words(scope.total, scope.level)}"
+    for part in scope.parts:
+        where = "here" if part.seal is None else f"in {part.scope_id.hex()[:16]}… up to batch {part.seal}"
+        yield f"  {part.live} {where}"
     if scope.withdrawn:
         yield f"  {scope.gross} pledged, {scope.withdrawn} withdrawn"
     for choice, number in scope.choices.items():

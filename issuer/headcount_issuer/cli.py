@@ -15,7 +15,7 @@ from headcount_issuer.issuer import Issuer
 from headcount_issuer.private_file import write_private
 from headcount_issuer.sheet import sheet_html, sheet_text
 from headcount_spec import scope
-from headcount_spec.errors import ConfigurationError
+from headcount_spec.errors import ConfigurationError, CorruptionError
 from headcount_spec.text import decode_hex, format_day
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -130,6 +130,46 @@ def status(config_path: Path) -> None:
             days = f"{format_day(row.manifest.opens)} to {format_day(row.manifest.closes)}"
             click.echo(f"{row.manifest.scope_id.hex()}  {days}  {row.manifest.level}  {row.issued}  {state}")
         click.echo(f"{opened.unsent_notices()} notices wait for the ledger")
+
+
+@issuer.command()
+@click.argument("scope_hex", metavar="SCOPE")
+@click.pass_obj
+def close(config_path: Path, scope_hex: str) -> None:
+    """Destroy the keys of SCOPE, which has closed, and say so in the ledger.
+
+    The token key goes at once, the key of the tags when no other scope asks for them any more: run it again
+    then. What is destroyed cannot be had back, by anybody.
+    """
+    scope_id = scope.ScopeId(decode_hex(scope_hex, 32))
+    with Issuer.open(IssuerConfig.from_file(config_path)) as opened:
+        closed = opened.close_scope(scope_id)
+    click.echo(
+        f"destroyed, and said so in the ledger: {' and '.join(f'{key} key' for key in closed.destroyed)}"
+    )
+    if closed.tag_needed_until is not None:
+        click.echo(
+            f"another scope asks for the tags until {format_day(closed.tag_needed_until)}; close again then"
+        )
+
+
+@issuer.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.pass_obj
+def inventory(config_path: Path, as_json: bool) -> None:
+    """Say what this issuer holds, why, and until when, from its real files and tables.
+
+    Fails if it finds something that it cannot name.
+    """
+    with Issuer.open(IssuerConfig.from_file(config_path)) as opened:
+        found = opened.inventory()
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        for line in found.lines():
+            click.echo(line)
+    if found.unknown():
+        raise CorruptionError(f"nobody knows why this is here: {', '.join(found.unknown())}")
 
 
 @issuer.command("encrypt-keys")

@@ -53,7 +53,7 @@ class IssuerConfig:
     domain_quota: int = 200  # tokens a registrable mail domain gets in one scope
     domain_quotas: Mapping[str, int] = field(default_factory=dict)  # other numbers for known domains
     mails_per_address: int = 5  # within session_s; more are silently not sent
-    custody: CustodyConfig = CustodyConfig()  # of the token keys
+    custody: CustodyConfig = field(default_factory=CustodyConfig)  # of the token keys
 
     @property
     def database(self) -> Path:

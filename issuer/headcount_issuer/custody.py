@@ -74,7 +74,9 @@ class Secret:
         if path is None:
             folder = os.environ.get(CREDENTIALS)
             if not folder or self.credential is None:
-                raise ConfigurationError(f"the credential {self.credential} is not here: systemd did not load it")
+                raise ConfigurationError(
+                    f"the credential {self.credential} is not here: systemd did not load it"
+                )
             path = Path(folder) / self.credential
         value = read_private(path).rstrip(b"\r\n")
         if len(value) < minimum:

@@ -110,10 +110,21 @@ class Enrolment:
         errors = [found for found in lint(manifest.json, others, today) if found.severity == "error"]
         if errors:
             raise NotEligibleError(f"{errors[0].path}: {errors[0].message}")
-        if manifest.eligible == "parent-token-holders" and (
-            manifest.parent is None or self._store.scope(manifest.parent) is None
-        ):
+        if manifest.eligible == "parent-token-holders" and not self._knows_holders(manifest.parent):
             raise NotEligibleError("this issuer does not know who holds a token of the parent scope")
+        self._check_continued(manifest)
+
+    def _knows_holders(self, scope_id: ScopeId | None) -> bool:
+        row = None if scope_id is None else self._store.scope(scope_id)
+        return row is not None and self._keys.has_tag_key(row.manifest.scope_id)
+
+    def _check_continued(self, manifest: Manifest) -> None:
+        """Who had part in a scope must remember it when another continues it; a new issuer cannot."""
+        continued = None if manifest.continues is None else self._store.scope(manifest.continues.scope)
+        if continued is not None and not self._knows_holders(continued.manifest.scope_id):
+            raise NotEligibleError(
+                "this issuer has destroyed what tells who holds a token of the scope before"
+            )
 
 
 def _is_complete(value: dict[str, Any]) -> bool:

@@ -150,6 +150,15 @@ class Issuance:
         """Whether a page of this origin may talk to this issuer at all."""
         return any(row.opened and origin in row.manifest.origins for row in self._store.scopes())
 
+    def forget_closed(self, today: int) -> None:
+        """Drop the keys of scopes that have closed: ``issuer close`` destroys them in another process."""
+        with self._lock:
+            closed = [scope for scope in self._open.values() if today > scope.manifest.closes]
+            for scope in closed:
+                del self._open[scope.manifest.scope_id]
+        for scope in closed:
+            self._keys.forget(scope.terms.token_key_id)
+
     def _scope(self, scope_id: ScopeId) -> OpenScope:
         """The scope, if this issuer has opened it and today is one of its days.
 
@@ -179,6 +188,7 @@ class Issuance:
             raise NotEligibleError("this proof does not reach the scope's level")
         if scope.manifest.eligible == "parent-token-holders":
             self._check_parent(scope.manifest, proof)
+        self._check_continued(scope.manifest, proof)
         key = self._keys.tag_key(scope.manifest.scope_id)
         if proof.share is not None:
             session.quota = Quota(functools.partial(_place, key, proof.share), proof.share.limit)
@@ -192,6 +202,18 @@ class Issuance:
             if all(self._store.is_burnt(parent.number, make_tag(key, value)) for value in proof.inputs):
                 return
         raise NotEligibleError("only who has a token of the parent scope may take part here")
+
+    def _check_continued(self, manifest: Manifest, proof: Proof) -> None:
+        """Refuse who has a token of a scope that this one continues, directly or along a chain."""
+        continued = manifest.continues
+        while continued is not None:
+            row = self._store.scope(continued.scope)
+            if row is None:
+                return  # a scope that this issuer had no part in; others had
+            key = self._keys.tag_key(row.manifest.scope_id)
+            if any(self._store.is_burnt(row.number, make_tag(key, value)) for value in proof.inputs):
+                raise NotEligibleError("this person has a token of the scope that this one continues")
+            continued = row.manifest.continues
 
 
 def _place(key: bytes, share: Share, place: int) -> bytes:

@@ -17,9 +17,11 @@ from headcount_issuer.attesters.in_person import (
     sheet_root,
     uniqueness_input,
 )
+from headcount_issuer.closing import Closed, Closing
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.directory import directory
 from headcount_issuer.enrolment import Draft, Enrolment, Opened
+from headcount_issuer.inventory import Inventory, take_inventory
 from headcount_issuer.issuance import Issuance
 from headcount_issuer.keys import Keys, make_tag
 from headcount_issuer.mail import Mailer
@@ -63,6 +65,7 @@ class Issuer:
         self._notices = Notices(store, lambda: keys.notice_seed, send or LedgerIntake(config.ledger))
         self._sessions = Sessions(clock, config.session_s, config.max_sessions)
         levels = {name: attester.level for name, attester in self._attesters.items()}
+        self._closing = Closing(config.name, store, keys, self._notices)
         self._enrolment = Enrolment(config, store, keys, self._notices, levels)
         self.issuance = Issuance(
             config.name, store, keys, self._attesters, self._sessions, config.session_s, clock
@@ -70,7 +73,7 @@ class Issuer:
 
     @classmethod
     def create(cls, config: IssuerConfig) -> None:
-        """Make the folder of a new issuer: notice key and database; and the passphrase, if it is to be a file.
+        """Make the folder of a new issuer: notice key and database; and the passphrase, if that is a file.
 
         Raises:
             ConfigurationError: there is one already, or the folder cannot be written.
@@ -175,6 +178,14 @@ class Issuer:
             if row.opened:
                 self._notices.flush(row)
 
+    def close_scope(self, scope_id: ScopeId) -> Closed:
+        """Destroy what is not needed any more of a scope that has closed: see Closing.close."""
+        return self._closing.close(scope_id, self.today)
+
+    def inventory(self) -> Inventory:
+        """What this issuer holds: see inventory."""
+        return take_inventory(self.config, self._store, self._keys, self.today)
+
     def directory(self) -> bytes:
         """The issuer directory, RFC 9578, Section 4."""
         manifests = [row.manifest for row in self._store.scopes() if row.opened]
@@ -219,6 +230,7 @@ class Issuer:
     def _rounds(self) -> None:
         while not self._stop.wait(_ROUND_S):
             self._sessions.purge()
+            self.issuance.forget_closed(self.today)
             try:
                 self.publish_issuance()
             except ProtocolError as exc:

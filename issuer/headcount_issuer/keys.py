@@ -138,6 +138,10 @@ class Keys:
             raise ConfigurationError("a tag key has another length")
         return key
 
+    def has_tag_key(self, scope: ScopeId) -> bool:
+        """Whether the key of a scope's tags is here."""
+        return self._tag_path(scope).exists()
+
     def destroy_tag_key(self, scope: ScopeId) -> bool:
         """Destroy the key of a scope's tags, for ever; whether it was there.
 

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
 from headcount_issuer.schema import codes, metadata, scopes
-from headcount_issuer.tags import Tags, prepare
+from headcount_issuer.tags import Tags, count, prepare
 from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
@@ -218,6 +218,11 @@ class Store:
         """Whether a tag is used up."""
         with self.reading() as connection:
             return Tags(connection).find(number, tag) is not None
+
+    def count_tags(self, number: int) -> int:
+        """How many tags of a scope are used up."""
+        with self.reading() as connection:
+            return count(connection, number)
 
     def add_codes(self, connection: Connection, number: int, sheet: Sequence[bytes]) -> None:
         """Keep the tags of a sheet of codes, inside a transaction."""

@@ -107,6 +107,22 @@ def prepare(connection: Connection, number: int) -> None:
     connection.execute(insert(buckets).values(id=_first_id(number, 0), records=encode_bucket([])))
 
 
+def count(connection: Connection, number: int) -> int:
+    """How many tags a scope has; reads all of them."""
+    query = select(buckets.c.records).where(
+        buckets.c.id >= _first_id(number, 0), buckets.c.id < _first_id(number + 1, 0)
+    )
+    return sum(len(decode_bucket(data)) for data in connection.execute(query).scalars())
+
+
+def clear(connection: Connection, number: int) -> None:
+    """Forget all tags of a scope; its depth is the caller's to set back to 0."""
+    connection.execute(
+        delete(buckets).where(buckets.c.id >= _first_id(number, 0), buckets.c.id < _first_id(number + 1, 0))
+    )
+    prepare(connection, number)
+
+
 def _place(data: bytes, tag: bytes) -> int:
     """Offset of the first record that is not below tag, or of the first free place."""
     low, high = 0, CAPACITY

@@ -46,7 +46,7 @@ def take_notice(tx: Connection, data: bytes, day: int, admission: Admission = AN
 
     Raises:
         MalformedError, SignatureError, UnknownKeyError: it is not signed by those who must sign it.
-        NotFoundError: its scope, or the parent of its terms, is not in this ledger.
+        NotFoundError: its scope, the parent of its terms or what they continue is not in this ledger.
         NotEligibleError: the terms are not fit to be opened here.
         NoticeConflictError: another one stands in its place.
         UnavailableError: too many wait for a batch.
@@ -96,6 +96,11 @@ def _check_terms(tx: Connection, manifest: Manifest, day: int, admission: Admiss
     others = {**sealed.manifests(tx), **staged.manifests(tx)}
     if manifest.parent is not None and manifest.parent not in others:
         raise NotFoundError("the parent scope is not in this ledger")
+    if manifest.continues is not None:
+        if manifest.continues.scope not in others:
+            raise NotFoundError("the scope that these terms continue is not in this ledger")
+        if manifest.continues.seal >= load_head(tx).batches:
+            raise NotEligibleError("the seal from which these terms continue is not there yet")
     token_keys = {issuer.token_key for other in others.values() for issuer in other.issuers}
     if any(issuer.token_key in token_keys for issuer in manifest.issuers):
         raise NotEligibleError("a token key of these terms serves another scope")

@@ -61,7 +61,7 @@ def cold_routes(config: NodeConfig, ledger: Ledger | None, redeemer: Redeemer | 
     root = Flask(__name__, static_folder=None)
     if config.verifier is not None and redeemer is not None:
         root = verifier_app(config.verifier, redeemer)
-        root.register_blueprint(front_blueprint(redeemer, lambda: last_totals(ledger)))
+        root.register_blueprint(front_blueprint(redeemer, lambda batch: totals_at(ledger, batch)))
     if ledger is None:
         return DispatcherMiddleware(root)
     return DispatcherMiddleware(root, {LEDGER_PREFIX: ledger_app(ledger, prefix="")})
@@ -92,13 +92,14 @@ def run_ledger() -> None:
             server.serve()
 
 
-def last_totals(ledger: Ledger | None) -> Mapping[ScopeId, tuple[int, int]]:
-    """(gross, live) by scope as published with the last batch."""
+def totals_at(ledger: Ledger | None, batch: int | None) -> Mapping[ScopeId, tuple[int, int]]:
+    """(gross, live) by scope as published with a batch, None for the last; of none before it is published."""
     if ledger is None:
         return {}
     head = ledger.head()
     published = head.batches - (head.published is None)  # the last one may wait for its witnesses
-    return decode_totals(ledger.storage.read(totals_path(published - 1))) if published else {}
+    number = published - 1 if batch is None else batch
+    return decode_totals(ledger.storage.read(totals_path(number))) if 0 <= number < published else {}
 
 
 def _log_to_stderr() -> None:

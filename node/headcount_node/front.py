@@ -31,22 +31,25 @@ _PAGE = """<!doctype html>
 """
 
 _SCOPE = """<h2 lang="{language}">{title}</h2>
-<p><strong>{live}</strong> {level} of {threshold}; {withdrawn} withdrawn.
+<p><strong>{total}</strong> {level}{parts} of {threshold}; {withdrawn} withdrawn.
 Open from {opens} to {closes}.</p>
 <p>Terms: <a href="scopes/{scope}">{scope}</a></p>
 """
 
+Totals = Callable[[int | None], Mapping[ScopeId, tuple[int, int]]]
 
-def front_blueprint(redeemer: Redeemer, totals: Callable[[], Mapping[ScopeId, tuple[int, int]]]) -> Blueprint:
-    """The page at ``/``; totals are (gross, live) by scope, of the last batch."""
+
+def front_blueprint(redeemer: Redeemer, totals: Totals) -> Blueprint:
+    """The page at ``/``; totals are (gross, live) by scope at a batch, None for the last."""
     blueprint = Blueprint("front", __name__)
 
     @blueprint.get("/")
     def front() -> Response:
-        counted = totals()
+        counted = totals(None)
+        known = {scope_id: redeemer.manifest(scope_id) for scope_id in redeemer.scope_ids()}
         parts = [
-            _scope(redeemer.manifest(scope_id), *counted.get(scope_id, (0, 0)))
-            for scope_id in redeemer.scope_ids()
+            _scope(manifest, *counted.get(scope_id, (0, 0)), _before(manifest, known, totals))
+            for scope_id, manifest in known.items()
         ]
         page = _PAGE.format(scopes="".join(parts))
         response = Response(page, content_type="text/html; charset=utf-8")
@@ -59,11 +62,26 @@ def front_blueprint(redeemer: Redeemer, totals: Callable[[], Mapping[ScopeId, tu
     return blueprint
 
 
-def _scope(manifest: Manifest, gross: int, live: int) -> str:
+def _before(manifest: Manifest, known: Mapping[ScopeId, Manifest], totals: Totals) -> int | None:
+    """The count of the scopes that this one continues, each at the seal from which it was continued."""
+    before, seen = None, {manifest.scope_id}
+    current: Manifest | None = manifest
+    while current is not None and (continues := current.continues) is not None:
+        scope_id = ScopeId(continues.scope)
+        if scope_id in seen:
+            break
+        seen.add(scope_id)
+        before = (before or 0) + totals(continues.seal).get(scope_id, (0, 0))[1]
+        current = known.get(scope_id)
+    return before
+
+
+def _scope(manifest: Manifest, gross: int, live: int, before: int | None) -> str:
     return _SCOPE.format(
+        total=live + (before or 0),
+        parts="" if before is None else f" ({before} in the scope that this one continues, {live} here)",
         language=escape(manifest.language),
         title=escape(manifest.title_text),
-        live=live,
         level=escape(LEVELS.get(manifest.level, manifest.level)),
         threshold=manifest.threshold,
         withdrawn=gross - live,

@@ -8,6 +8,7 @@ itself is not repeated here, because its caller can, and knows whether it still 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -155,7 +156,7 @@ class _Worker:
     """One process with one session."""
 
     def __init__(self, opening: dict[str, str]) -> None:
-        # -m finds the package where this process found it. The PIN goes through the pipe: arguments are public.
+        # Found where this process found it. The PIN goes through the pipe, because arguments are public.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", hsm_worker.__name__],
@@ -197,10 +198,8 @@ class _Worker:
         """End the process; it keeps nothing."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):  # what was not flushed is of no use any more
                     pipe.close()
-                except OSError:
-                    pass  # what was not flushed is of no use any more
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:

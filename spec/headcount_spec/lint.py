@@ -187,9 +187,28 @@ def _neighbours(manifest: Manifest, siblings: Iterable[Manifest]) -> Iterator[Fi
             message = "An issuer's token key already serves another scope; each scope needs its own."
             yield Finding(ERROR, "token-key-reused", "$.issuers", message)
         same_place = sibling.kind == manifest.kind and sibling.parent == manifest.parent
-        if same_place and titles & {_folded(title) for title in sibling.title.values()}:
+        if manifest.continues is not None and manifest.continues.scope == sibling.scope_id:
+            yield from _succession(manifest, sibling, same_place)
+        elif (
+            manifest.continues is not None
+            and sibling.continues is not None
+            and (manifest.continues.scope == sibling.continues.scope)
+        ):
+            message = "Another one continues the same scope already: it would be counted twice."
+            yield Finding(ERROR, "successor-twice", "$.continues", message)
+        elif same_place and titles & {_folded(title) for title in sibling.title.values()}:
             message = "Another one of the same kind has this title; people would mistake one for the other."
             yield Finding(ERROR, "same-title", "$.title", message)
+
+
+def _succession(manifest: Manifest, sibling: Manifest, same_place: bool) -> Iterator[Finding]:
+    if not same_place or manifest.level != sibling.level:
+        message = "What it continues has another kind, parent or level: the two numbers cannot be added."
+        yield Finding(ERROR, "successor-differs", "$.continues", message)
+    before = {issuer.notice_key for issuer in sibling.issuers}
+    if before.isdisjoint(issuer.notice_key for issuer in manifest.issuers):
+        message = "No issuer of what it continues is left: nobody knows who has pledged already."
+        yield Finding(ERROR, "successor-forgets", "$.continues", message)
 
 
 def _time(manifest: Manifest, today: int | None) -> Iterator[Finding]:

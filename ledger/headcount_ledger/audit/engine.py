@@ -26,7 +26,7 @@ from headcount_ledger.audit.receipt import (
     compare_receipt,
 )
 from headcount_ledger.audit.recount import Recount, Slot
-from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount
+from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount, with_totals
 from headcount_ledger.audit.scopes import ScopeRecount
 from headcount_ledger.audit.seals import SealAudit, SealedBatch
 from headcount_ledger.audit.strangers import Differences
@@ -262,7 +262,9 @@ class _Audit:
             batches=batches,
             faults=self.faults.placed(self._batch_of),
             faults_omitted=self.faults.omitted,
-            scopes={scope.manifest.scope_id: ScopeCount.of(scope) for scope in scopes.values()},
+            scopes=with_totals(
+                {scope.manifest.scope_id: ScopeCount.of(scope) for scope in scopes.values()}, self.rows
+            ),
             trusts=trust.sentences(scopes.values(), self.policy, cosigners, remembered=bool(self.remembered)),
             receipts=self.states,
             cosigners=cosigners,

@@ -146,6 +146,10 @@ class Recount:
         ]
         if manifest.ledger.origin != self._origin or manifest.ledger.key not in self._log_keys:
             problems.append("its pledges count in another ledger")
+        if manifest.continues is not None:
+            before = self.scopes.get(ScopeId(manifest.continues.scope))
+            if before is None or not before.batch <= manifest.continues.seal < batch:
+                problems.append("it continues a scope, or from a seal, that was not there")
         ours = {issuer.token_key for issuer in manifest.issuers}
         for scope in self.scopes.values():
             if ours & {issuer.token_key for issuer in scope.manifest.issuers}:

@@ -85,6 +85,7 @@ class ScopeRecount:
     openings: dict[str, int] = field(default_factory=dict)  # issuer → batch
     issued: dict[str, int] = field(default_factory=dict)  # issuer → last published number
     issuances: dict[str, list[Issuance]] = field(default_factory=dict)  # by issuer
+    destroyed: dict[str, set[str]] = field(default_factory=dict)  # issuer → keys of its that it says are gone
     notices: list[int] = field(default_factory=list)  # indices
     has_gaps: bool = False  # entries of the log are not served, so that what is missing proves nothing
     _previous: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # author → seq, leaf hash
@@ -178,6 +179,9 @@ class ScopeRecount:
             self.openings.setdefault(body["issuer"], batch)
         elif statement.type == "issuance":
             self._take_issuance(placed, Issuance(body["day"], batch, body["issued"]), faults)
+        elif (statement.role, statement.type) == ("issuer", "destruction"):
+            name = author(placed.notice, self.manifest).removeprefix("issuer:")
+            self.destroyed.setdefault(name, set()).update(body["keys"])
         elif statement.type == "closing":
             self._close(placed, body["day"], batch, day, faults)
 
@@ -187,6 +191,8 @@ class ScopeRecount:
         name = author(placed.notice, self.manifest).removeprefix("issuer:")
         if issued < self.issued.get(name, 0) or day < self._issuance_day.get(name, 0):
             faults.add("wrong-issuance", f"{name} says {issued} after {self.issued[name]}", **place)
+        elif issued > self.issued.get(name, 0) and "token" in self.destroyed.get(name, ()):
+            faults.add("wrong-issuance", f"{name} says {issued} after it destroyed its key", **place)
         # Counted here are the pledges up to the seal before: this batch's follow.
         if self.gross > issued:
             faults.add(

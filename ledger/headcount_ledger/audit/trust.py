@@ -45,6 +45,12 @@ def _about(scope: ScopeRecount, known: dict[str, ScopeRecount]) -> list[str]:
         said.append(
             f"{title}: the issuers {', '.join(names)} would all have to collude to sign pledges of nobody."
         )
+    gone = sorted(name for name, keys in scope.destroyed.items() if "tag" in keys)
+    if gone:
+        said.append(
+            f"{title}: that the key which tells who took part is destroyed is only the word of "
+            f"{', '.join(gone)}."
+        )
     if set(manifest.organisers.keys) & {issuer.notice_key for issuer in manifest.issuers}:
         said.append(f"{title}: the organiser is an issuer too.")
     absent = sorted(set(manifest.texts) - scope.texts)
