@@ -13,4 +13,9 @@ if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$(id -u
     apt-get update -q
     apt-get install -q -y --no-install-recommends strace
 fi
+# A PKCS #11 token in software, for token keys that never leave their module.
+if ! command -v softhsm2-util >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends softhsm2
+fi
 (cd conformance/npm && npm ci --no-progress)

@@ -1,8 +1,8 @@
 """Issuance: from evidence to one blind signature a person and scope.
 
-RFC 9578, Section 6.2. The order is the point: all checks of the request, then the person's tag is
-used up for this blinded message in one durable transaction, then the signature. After a crash between
-the two, the same message is asked for again and signed; another one never.
+RFC 9578, Section 6.2. The order is the point: all checks of the request, then the signature, which stays here
+until the person's tags are used up for this blinded message in one durable transaction, then the answer. After a
+crash between the two, the same message is asked for again and answered alike; another one never.
 """
 
 from __future__ import annotations
@@ -142,9 +142,14 @@ class Issuance:
             raise NotEligibleError("this session has not proved anything yet")
         if token_request.truncated_token_key_id != scope.terms.token_key_id[-1]:
             raise MalformedError("the token request is for another key than the scope's")
-        blind_rsa.check_blinded_msg(scope.key.public, token_request.blinded_msg)
-        self._store.burn(scope.number, tags, token_request.blinded_msg, quota)
-        return TokenResponse(rsa.blind_sign(scope.key, token_request.blinded_msg))
+        blinded_msg = token_request.blinded_msg
+        # A security module that fails must cost nobody their token, so it signs before the tags are used
+        # up. Nothing leaves before that is durable; and whoever has a token for another message is refused
+        # before, lest one person has the key work on many messages of their choice.
+        self._store.check(scope.number, tags, blinded_msg)
+        blind_sig = rsa.blind_sign(scope.key, blinded_msg)
+        self._store.burn(scope.number, tags, blinded_msg, quota)
+        return TokenResponse(blind_sig)
 
     def may_ask(self, origin: str) -> bool:
         """Whether a page of this origin may talk to this issuer at all."""

@@ -214,6 +214,22 @@ class Store:
         if wish.error is not None:
             raise wish.error
 
+    def check(self, number: int, tags: Sequence[bytes], blinded_msg: bytes) -> None:
+        """Refuse what burn would refuse by what is used up now; nothing is changed.
+
+        Raises:
+            AlreadyIssuedError: one of the tags is used up, and not for this message.
+            UnavailableError: the database cannot be read now.
+        """
+        digest = hashlib.sha256(blinded_msg).digest()
+        with self.reading() as connection:
+            used = Tags(connection)
+            found = [used.find(number, tag) for tag in set(tags)]
+        if any(one is not None for one in found) and not all(
+            one is not None and hmac.compare_digest(one, digest) for one in found
+        ):
+            raise AlreadyIssuedError("this person has a token of this scope for another message")
+
     def is_burnt(self, number: int, tag: bytes) -> bool:
         """Whether a tag is used up."""
         with self.reading() as connection:

@@ -92,13 +92,15 @@ class Hsm:
         """End the workers; those that are busy end after their answer."""
         with self._lock:
             self._closed = True
-        while True:
-            try:
+        drained = 0
+        with contextlib.suppress(queue.Empty):
+            while True:
                 worker = self._idle.get_nowait()
-            except queue.Empty:
-                return
-            if worker is not None:
-                worker.end()
+                drained += 1
+                if worker is not None:
+                    worker.end()
+        for _ in range(drained):  # who asks now is refused and does not wait
+            self._idle.put(None)
 
     def _ask(self, operation: bytes, data: bytes) -> bytes:
         """One question to whichever worker is free.

@@ -10,6 +10,7 @@ import pytest
 from headcount_issuer.attesters.in_person import format_code
 
 N = 12
+DAY_S = 86400
 
 
 def spellings(value: bytes) -> set[bytes]:
@@ -70,7 +71,9 @@ def test_nothing_that_identifies_anybody_is_left(world, person, tmp_path, caplog
     def left() -> dict[str, bytes]:
         files = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         output = capfd.readouterr()
+        inventory = world.issuer.inventory()
         return files | {
+            "inventory": "\n".join([*inventory.lines(), str(inventory.to_json())]).encode(),
             "log": caplog.text.encode(),
             "stdout": output.out.encode(),
             "stderr": output.err.encode(),
@@ -78,7 +81,11 @@ def test_nothing_that_identifies_anybody_is_left(world, person, tmp_path, caplog
 
     running = left()
     world.restart()
-    for place, data in [*running.items(), *left().items()]:
+    restarted = left()
+    world.clock.now = (mail.closes + 1) * DAY_S
+    for scope in (mail, paper):
+        world.issuer.close_scope(scope.scope_id)
+    for place, data in [*running.items(), *restarted.items(), *left().items()]:
         for secret in secrets:
             # The digest of the blinded message is what is kept on purpose.
             kept = {hashlib.sha256(secret).digest()} if len(secret) == 256 else set()
