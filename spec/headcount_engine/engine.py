@@ -25,11 +25,16 @@ class SigningKey(Protocol):
 
         Raises:
             CorruptionError: the operation failed.
+            UnavailableError: the key lives elsewhere, and there is no answer.
         """
         ...
 
     def public_op(self, s: bytes) -> bytes:
         """s^e mod n."""
+        ...
+
+    def is_coprime(self, m: bytes) -> bool:
+        """Whether m, below n, has no factor in common with n."""
         ...
 
 

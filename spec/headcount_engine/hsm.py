@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import queue
 import select
@@ -147,6 +148,10 @@ class HsmSigningKey:
     def private_op(self, m: bytes) -> bytes:
         """RSASP1 without padding, by CKM_RSA_X_509."""
         return self._hsm.sign(self._key_id, m)
+
+    def is_coprime(self, m: bytes) -> bool:
+        """Whether gcd(m, n) = 1."""
+        return math.gcd(int.from_bytes(m, "big"), self.public.n) == 1
 
     def public_op(self, s: bytes) -> bytes:
         """RSAVP1, here: the token does not judge itself."""
