@@ -114,8 +114,16 @@ def _origin() -> str | None:
 
 
 def _bearer() -> str:
-    """The credentials of RFC 6750, Section 2.1."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return bearer_of(request.headers.get("Authorization", ""))
+
+
+def bearer_of(authorization: str) -> str:
+    """The credentials in the header of RFC 6750, Section 2.1.
+
+    Raises:
+        NotEligibleError: there are none.
+    """
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not 0 < len(token) <= _MAX_BEARER_CHARS:
         raise NotEligibleError("no session was named: Authorization: Bearer …")
     return token

@@ -1,25 +1,24 @@
 """Issuance: from evidence to one blind signature a person and scope.
 
-RFC 9578, Section 6.2. The order is the point: all checks of the request, then the signature, which stays here
-until the person's tags are used up for this blinded message in one durable transaction, then the answer. After a
-crash between the two, the same message is asked for again and answered alike; another one never.
+RFC 9578, Section 6.2. The order is the point: all checks of the request, then the signature, which stays
+here until the person's tags are used up for this blinded message in one durable transaction, then the
+answer. After a crash between the two, the same message is asked for again and answered alike; another never.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from headcount_engine import rsa
 from headcount_engine.engine import SigningKey
 from headcount_issuer.attester import Asking, Attester, Proof, Share, Step
 from headcount_issuer.enrolment import own_terms
 from headcount_issuer.keys import Keys, make_tag
 from headcount_issuer.session import Session, Sessions
-from headcount_issuer.store import Quota, Store
-from headcount_spec import blind_rsa
+from headcount_issuer.signing import Order, Signers, sign
+from headcount_issuer.store import Quota, Store, Wish
 from headcount_spec.errors import CodeRefusedError, MalformedError, NotEligibleError, NotFoundError
 from headcount_spec.jcs import JSON
 from headcount_spec.members import Members
@@ -74,6 +73,7 @@ class Issuance:
         self._clock = clock
         self._lock = threading.Lock()
         self._open: dict[ScopeId, OpenScope] = {}  # an opening is never taken back
+        self._origins: tuple[int, frozenset[str]] = (-1, frozenset())  # when read, of all open scopes
 
     def begin(self, scope_id: ScopeId, attester: str, evidence: Members, origin: str | None) -> Begun:
         """Take the first evidence and open a session. origin is that of the asking page, if any.
@@ -131,7 +131,20 @@ class Issuance:
             NotEligibleError: no proved session, or the quota of the mail domain is used up.
             AlreadyIssuedError: this person has a token here for another message.
             ScopeClosedError: the scope is closed today.
-            UnavailableError: the tag could not be used up durably; nothing was signed.
+            UnavailableError: the key does not answer, or the tag could not be used up durably; no
+                signature was given, and none is lost.
+        """
+        return TokenResponse(sign(self._store, self.order(bearer, request, origin)))
+
+    def signers(self, threads: int, deliver: Callable[[Sequence[Order]], None]) -> Signers:
+        """Threads that sign orders without anybody waiting in a thread of their own; see Signers."""
+        return Signers(self._store, threads, deliver)
+
+    def order(self, bearer: str, request: bytes, origin: str | None) -> Order:
+        """Everything about a token request but its signature.
+
+        Raises:
+            ProtocolError: as sign, for what can be told without the database.
         """
         token_request = TokenRequest.from_bytes(request)
         session = self._sessions.get(bearer)
@@ -142,18 +155,20 @@ class Issuance:
             raise NotEligibleError("this session has not proved anything yet")
         if token_request.truncated_token_key_id != scope.terms.token_key_id[-1]:
             raise MalformedError("the token request is for another key than the scope's")
-        blinded_msg = token_request.blinded_msg
-        # A security module that fails must cost nobody their token, so it signs before the tags are used
-        # up. Nothing leaves before that is durable; and whoever has a token for another message is refused
-        # before, lest one person has the key work on many messages of their choice.
-        self._store.check(scope.number, tags, blinded_msg)
-        blind_sig = rsa.blind_sign(scope.key, blinded_msg)
-        self._store.burn(scope.number, tags, blinded_msg, quota)
-        return TokenResponse(blind_sig)
+        wish = Wish.of(scope.number, tags, token_request.blinded_msg, quota)
+        return Order(scope.key, token_request.blinded_msg, wish)
 
     def may_ask(self, origin: str) -> bool:
         """Whether a page of this origin may talk to this issuer at all."""
-        return any(row.opened and origin in row.manifest.origins for row in self._store.scopes())
+        now = self._clock()
+        with self._lock:
+            read_at, origins = self._origins
+        if read_at != now:  # another process opens scopes
+            rows = self._store.scopes()
+            origins = frozenset(o for row in rows if row.opened for o in row.manifest.origins)
+            with self._lock:
+                self._origins = now, origins
+        return origin in origins
 
     def forget_closed(self, today: int) -> None:
         """Drop the keys of scopes that have closed: ``issuer close`` destroys them in another process."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flask import Flask
@@ -23,6 +24,7 @@ from headcount_node.bridge import Bridge
 from headcount_node.config import CONFIG_VARIABLE, NodeConfig
 from headcount_node.front import front_blueprint
 from headcount_node.hot import AsgiApp, HotRoutes
+from headcount_node.hot_issuer import HotIssuer
 from headcount_spec.errors import ConfigurationError
 from headcount_spec.scope import ScopeId
 from headcount_spec.totals import decode_totals, totals_path
@@ -67,15 +69,23 @@ def cold_routes(config: NodeConfig, ledger: Ledger | None, redeemer: Redeemer | 
     return DispatcherMiddleware(root, {LEDGER_PREFIX: ledger_app(ledger, prefix="")})
 
 
-def personhood() -> Flask:
-    """The issuer's origin."""
+@contextlib.contextmanager
+def personhood() -> Iterator[AsgiApp]:
+    """The issuer's origin, in the one process that has its sessions."""
     _log_to_stderr()
     config = read_config()
     if config.issuer is None:
         raise ConfigurationError("the node has no table [issuer]")
-    issuer = Issuer.open(config.issuer)
-    issuer.start()
-    return issuer_app(issuer)
+    sys.setswitchinterval(0.0005)  # the signers need the GIL for a moment only, and the loop is always busy
+    with Issuer.open(config.issuer) as issuer:
+        issuer.start()
+        cold = Bridge(issuer_app(issuer), config.threads, tells_peer=True)
+        hot = HotIssuer(issuer, cold, max((os.cpu_count() or 1) + 1, config.issuer.custody.sessions))
+        try:
+            yield hot
+        finally:
+            hot.close()
+            cold.close()
 
 
 def run_ledger() -> None:
