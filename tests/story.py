@@ -108,6 +108,8 @@ class Edge(httpx.BaseTransport):
             request.headers.update(CANARIES)
         self._town.clock.now += PACE_S
         at = self._town.clock.now
+        if self._town.role_of(request.url) in self._town.down:
+            raise httpx.ConnectError("connection refused")
         found = self._town.deliver(request)
         answer = found.read()
         self._town.exchanges.append(
@@ -135,6 +137,7 @@ class Town:
         self.folder = folder
         self.clock = Clock()
         self.exchanges: list[Exchange] = []
+        self.down: set[str] = set()  # roles that nobody reaches
         self._closing = contextlib.ExitStack()
         self._logs = self._closing.enter_context(_logging(folder / "logs"))
         self._servers = [_Server() for _ in range(1 + n_issuers)] if served else []

@@ -46,6 +46,7 @@ _SUMMARIES = {
     "init": "Make a node: its settings, a ledger, an issuer.",
     "issuer": "Check that people are people, and sign one pledge of each blindly.",
     "ledger": "Create and run a ledger.",
+    "personhood": "Say what it proves to be a person here, and what a fake costs.",
     "serve": "Run the roles that CONFIG (a TOML file) names, until stopped.",
     "witness": "Watch over other people's ledgers: cosign what only grows.",
 }

@@ -7,7 +7,7 @@ the scope; every answer is on the disk before the next question. Called again, i
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,13 @@ from headcount.scope_view import ScopeView, find_scope
 from headcount_ledger.reader.fetch import open_fetch
 from headcount_ledger.reader.transport import Transport
 from headcount_ledger.reader.view import LedgerView, Progress, open_ledger
-from headcount_spec.errors import ConfigurationError, MalformedError, NotEligibleError
+from headcount_spec.errors import (
+    ConfigurationError,
+    MalformedError,
+    NotEligibleError,
+    NotFoundError,
+    UnavailableError,
+)
 from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 from headcount_spec.seed import SEED_BYTES
@@ -37,15 +43,19 @@ def prove(
     remembered: Iterable[bytes] = (),
     progress: Progress | None = None,
     accepted: Callable[[LedgerView, ScopeView], None] | None = None,
+    issuers: Collection[str] | None = None,
     draw: Callable[[int], bytes] = secrets.token_bytes,
 ) -> PledgeFile:
     """Ask every listed issuer to sign the same pledge, and keep it in the file.
 
     ledger is an address or a folder, policy the bytes of a tlog-policy file, day today's UTC day,
     remembered the signed checkpoints of earlier runs. accepted is told what was found and is trusted
-    from then on, before a person is asked anything.
+    from then on, before a person is asked anything. issuers are the names of those to ask this time: all,
+    unless the person wants to go to some of them on another day, or from elsewhere. The pledge is
+    finished when all have signed.
 
     Raises:
+        NotFoundError: one of issuers is none of the scope's.
         ConfigurationError: the file is there and holds another pledge, or cannot be written.
         NotFoundError: the ledger has no such scope.
         ScopeClosedError: it is not open today.
@@ -64,15 +74,45 @@ def prove(
     view = open_ledger(open_fetch(ledger, transport), Policy.from_bytes(policy), remembered)
     scope = find_scope(view, scope_id, progress=progress)
     _check_terms(scope, choice, day)
+    unlisted = set(issuers or ()) - {issuer.name for issuer in scope.manifest.issuers}
+    if unlisted:
+        raise NotFoundError(f"the scope has no issuer {min(unlisted)}")
     if accepted is not None:
         accepted(view, scope)
     if content is None:
         content = _begin(store, scope, view, ledger, policy, choice, draw(SEED_BYTES))
     else:
         content = store.save(replace(content, checkpoint=view.raw))
-    for index in range(len(content.manifest.issuers)):
-        if content.steps[index].authenticator is None:
-            content = _step(store, content, index, transport, ask)
+    names = [issuer.name for issuer in content.manifest.issuers] if issuers is None else issuers
+    return _ask_all(store, content, transport, ask, names)
+
+
+def _ask_all(
+    store: PledgeStore,
+    content: PledgeFile,
+    transport: Transport,
+    ask: Ask,
+    names: Collection[str],
+) -> PledgeFile:
+    """Ask one issuer after the other; one that does not answer keeps nobody from asking the next."""
+    away: list[tuple[str, UnavailableError]] = []
+    for index, issuer in enumerate(content.manifest.issuers):
+        if issuer.name in names and content.steps[index].authenticator is None:
+            try:
+                content = _step(store, content, index, transport, ask)
+            except UnavailableError as exc:
+                content = store.load()  # a session may be in it
+                away.append((issuer.name, exc))
+    if len(away) == 1 and len(content.manifest.issuers) == 1:
+        raise away[0][1]
+    if away:
+        missing = ", ".join(name for name, _ in away)
+        signed = sum(step.authenticator is not None for step in content.steps)
+        raise UnavailableError(
+            f"{signed} of {len(content.steps)} issuers have signed; no answer from {missing}: "
+            f"{away[0][1]}; what is signed is kept",
+            max(exc.retry_after_s for _, exc in away),
+        ) from away[0][1]
     return content
 
 

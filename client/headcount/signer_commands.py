@@ -41,6 +41,9 @@ def today() -> int:
 @click.option("--out", required=True, type=FILE, help="The pledge file; keep it, it is only yours.")
 @click.option("--choice", default=PLAIN, type=click.IntRange(0, 0xFFFF), help="Number of your option.")
 @click.option("--email", metavar="ADDR", help="Where the issuer sends its code; asked for otherwise.")
+@click.option(
+    "--issuer", "issuers", multiple=True, metavar="NAME", help="Ask only this one now; may be repeated."
+)
 @_STATE
 def prove(
     ledger: str,
@@ -49,12 +52,14 @@ def prove(
     out: Path,
     choice: int,
     email: str | None,
+    issuers: tuple[str, ...],
     state: Path | None,
 ) -> None:
     """Prove to be a person, and let the issuers sign your pledge without seeing it.
 
     LEDGER is the ledger's address or a folder with its files, SCOPE the id of what you pledge to.
-    Stopped at any point, the same command goes on where it was: nobody gets a second token.
+    Stopped at any point, the same command goes on where it was, days later if need be: nobody gets a
+    second token. All issuers have to sign.
     """
     memory = Memory(state) if state else None
 
@@ -76,7 +81,18 @@ def prove(
             remembered=memory.checkpoints() if memory else (),
             progress=bar,
             accepted=accepted,
+            issuers=issuers or None,
         )
+    missing = [
+        i.name
+        for i, step in zip(content.manifest.issuers, content.steps, strict=True)
+        if not step.authenticator
+    ]
+    if missing:
+        say(f"signed by {len(content.steps) - len(missing)} of {len(content.steps)}; {out.name} keeps it")
+        until = format_day(content.manifest.closes)
+        say(f"  Still to sign: {_and(missing)}. Run the same command for them, by {until}.")
+        return
     names = _and([issuer.name for issuer in content.manifest.issuers])
     say(f"proved: {out.name} holds your finished pledge, and nobody else has it")
     knows = "knows" if len(content.manifest.issuers) == 1 else "know"
