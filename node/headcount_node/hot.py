@@ -6,7 +6,7 @@
 
 What is checked and answered is that of the blueprints: this module only carries it. A route takes a body
 and is given a function for its answer, so that our protocol class needs no task for a request;
-``HotRoutes`` is the same as an ASGI app, for requests that come otherwise.
+``HotApp`` is the same as an ASGI app, for requests that come otherwise.
 """
 
 from __future__ import annotations
@@ -261,27 +261,13 @@ class BundleRoute:
         return _answer(error)
 
 
-class HotRoutes:
-    """The ASGI app of the public origin. Belongs to one event loop."""
+class HotApp:
+    """An ASGI app of hot routes; cold answers everything else. Belongs to one event loop."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        redeemer: Redeemer | None,
-        cold: AsgiApp,
-        prefix: str,
-        refusals: Refusals,
-        clock: Callable[[], int] = wall_clock,
-    ) -> None:
-        """Accept through the gate; cold answers everything else."""
+    def __init__(self, routes: Mapping[str, Route], cold: AsgiApp) -> None:
+        """routes: by path, for POST."""
+        self.routes = routes
         self._cold = cold
-        guard = Guard(refusals, clock)
-        self.routes: dict[str, Route] = {
-            f"{prefix}/{ledger_exchange.ENTRIES}": EntryRoute(gate, guard),
-            f"{prefix}/{ledger_exchange.BUNDLES}": BundleRoute(gate, guard),
-        }
-        if redeemer is not None:
-            self.routes["/pledges"] = PledgeRoute(gate, redeemer, guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -303,6 +289,29 @@ class HotRoutes:
         else:
             answer = await future
         await respond(answer, send)
+
+
+class HotRoutes(HotApp):
+    """The app of the public origin."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        redeemer: Redeemer | None,
+        cold: AsgiApp,
+        prefix: str,
+        refusals: Refusals,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        """Accept through the gate; cold answers everything else."""
+        guard = Guard(refusals, clock)
+        routes: dict[str, Route] = {
+            f"{prefix}/{ledger_exchange.ENTRIES}": EntryRoute(gate, guard),
+            f"{prefix}/{ledger_exchange.BUNDLES}": BundleRoute(gate, guard),
+        }
+        if redeemer is not None:
+            routes["/pledges"] = PledgeRoute(gate, redeemer, guard)
+        super().__init__(routes, cold)
 
 
 async def body(receive: Receive, max_bytes: int, too_long: Callable[[], ProtocolError]) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headcount_ledger.exchange import MAX_BUNDLE_BYTES, Answer
-from headcount_node.hot import HotRoutes, Request, Route, head
+from headcount_node.hot import HotApp, Request, Route, head
 from headcount_spec.errors import UnavailableError
 from headcount_spec.problem import problem
 
@@ -108,7 +108,7 @@ class BoundedProtocol(HttpToolsProtocol):
         What is pipelined behind another, expects an interim answer or spells its path in another way is
         answered by the same route through ASGI.
         """
-        if not isinstance(self.app, HotRoutes) or self.parser.get_method() != b"POST":
+        if not isinstance(self.app, HotApp) or self.parser.get_method() != b"POST":
             return None
         route = self.app.routes.get(self.url.decode("latin-1"))
         if (
