@@ -154,6 +154,29 @@ def test_a_sibling_of_the_same_kind_has_another_title() -> None:
     assert errors(DRAFT, sibling("We move together", parent="00" * 32)) == []
 
 
+def test_a_successor_has_the_title_the_level_and_an_issuer_of_what_it_continues() -> None:
+    old = manifests.manifest(issuers=[manifests.issuer(0, token_key=3), manifests.issuer(1, token_key=4)])
+
+    def successor(**changes: Any) -> dict[str, Any]:
+        continues = {"scope": old.scope_id.hex(), "seal": 3}
+        return manifests.draft(**{"continues": continues, **changes})
+
+    assert errors(successor(), old) == []
+    assert errors(successor(issuers=[manifests.issuer(1), manifests.issuer(2)]), old) == []
+    assert errors(successor(issuers=[manifests.issuer(2)]), old) == [("successor-forgets", "$.continues")]
+    differs = [("successor-differs", "$.continues")]
+    assert errors(successor(kind="round"), old) == differs
+    assert errors(successor(parent="00" * 32), old) == differs
+    in_person = [manifests.issuer(0) | {"attesters": ["in-person"]}]
+    assert errors(successor(level="in-person", issuers=in_person), old) == differs
+    first = manifests.manifest(
+        title=manifests.both("Another", "Autre"),
+        issuers=[manifests.issuer(0, token_key=5)],
+        continues={"scope": old.scope_id.hex(), "seal": 2},
+    )
+    assert errors(successor(), old, first) == [("successor-twice", "$.continues")]
+
+
 def test_a_manifest_is_no_sibling_of_itself() -> None:
     assert errors(DRAFT, manifests.manifest()) == []
 
