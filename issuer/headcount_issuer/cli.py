@@ -42,7 +42,15 @@ def issuer(context: click.Context, config_path: Path) -> None:
 @click.option("--name", default="localhost:8001", show_default=True, help="Host as in manifests.")
 @click.option("--url", default="http://localhost:8001", show_default=True, help="Where clients reach it.")
 @click.option("--ledger", default="http://localhost:8000/ledger", show_default=True, help="The ledger's URL.")
-@click.option("--attester", "attesters", multiple=True, default=("email",), show_default=True)
+@click.option(
+    "--attester",
+    "attesters",
+    multiple=True,
+    type=click.Choice(("email", "in-person")),
+    default=("email",),
+    show_default=True,
+    help="How people are checked; others are added in the file.",
+)
 @click.option("--smtp-host", default="127.0.0.1", show_default=True)
 @click.option("--smtp-port", type=click.IntRange(1, 65535), default=25, show_default=True)
 @click.option("--sender", default="issuer@localhost", show_default=True, help="From address of the mails.")
@@ -166,14 +174,15 @@ def _toml(
         f"url = {quoted(url)}",
         'directory = "issuer"',
         f"ledger = {quoted(ledger)}",
-        f"attesters = {quoted(list(attesters))}",
     ]
-    if "email" in attesters:
-        lines += [
-            "",
-            "[issuer.smtp]",
-            f"host = {quoted(host)}",
-            f"port = {port}",
-            f"sender = {quoted(sender)}",
-        ]
+    for attester in attesters:
+        lines += ["", f"[issuer.attesters.{attester}]"]
+        if attester == "email":
+            lines += [
+                f"sender = {quoted(sender)}",
+                "",
+                "[issuer.attesters.email.smtp]",
+                f"host = {quoted(host)}",
+                f"port = {port}",
+            ]
     return "\n".join(lines) + "\n"

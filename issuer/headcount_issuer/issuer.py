@@ -9,24 +9,17 @@ from collections.abc import Callable
 from types import TracebackType
 
 from headcount_engine import rsa
-from headcount_issuer.attester import Attester
-from headcount_issuer.attesters.email import EmailAttester
-from headcount_issuer.attesters.in_person import (
-    InPersonAttester,
-    draw_sheet,
-    sheet_root,
-    uniqueness_input,
-)
+from headcount_issuer.attester import Means
+from headcount_issuer.attesters.in_person import draw_sheet, sheet_root, uniqueness_input
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.directory import directory
-from headcount_issuer.enrolment import Draft, Enrolment, Opened
+from headcount_issuer.enrolment import Draft, Enrolment, Opened, own_terms
 from headcount_issuer.issuance import Issuance
 from headcount_issuer.keys import Keys, make_tag
-from headcount_issuer.mail import Mailer
 from headcount_issuer.notices import LedgerIntake, Notices, Send
 from headcount_issuer.session import Sessions
 from headcount_issuer.store import ScopeRow, Store
-from headcount_spec.errors import ConfigurationError, NotEligibleError, NotFoundError, ProtocolError
+from headcount_spec.errors import NotEligibleError, NotFoundError, ProtocolError
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import day_of
 
@@ -58,15 +51,12 @@ class Issuer:
         self._clock = clock
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._mailer = Mailer(config.smtp) if config.smtp is not None else None
-        self._attesters = self._make_attesters()
+        means = Means(config.name, config.url, clock, self._is_on_sheet)
+        self._attesters = {name: table.make(means) for name, table in config.attesters.items()}
         self._notices = Notices(store, lambda: keys.notice_seed, send or LedgerIntake(config.ledger))
         self._sessions = Sessions(clock, config.session_s, config.max_sessions)
-        levels = {name: attester.level for name, attester in self._attesters.items()}
-        self._enrolment = Enrolment(config, store, keys, self._notices, levels)
-        self.issuance = Issuance(
-            config.name, store, keys, self._attesters, self._sessions, config.session_s, clock
-        )
+        self._enrolment = Enrolment(config, store, keys, self._notices)
+        self.issuance = Issuance(config, store, keys, self._attesters, self._sessions, clock)
 
     @classmethod
     def create(cls, config: IssuerConfig) -> None:
@@ -114,8 +104,8 @@ class Issuer:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        if self._mailer is not None:
-            self._mailer.close()
+        for attester in self._attesters.values():
+            attester.close()
         self._store.close()
 
     def enrol(self, data: bytes) -> Draft | Opened:
@@ -149,7 +139,7 @@ class Issuer:
         row = self._store.scope(scope_id)
         if row is None or not row.opened:
             raise NotFoundError("this issuer has not opened the scope")
-        if "in-person" not in self._attesters or row.manifest.level != "in-person":
+        if "in-person" not in own_terms(row.manifest, self.config.name).attesters:
             raise NotEligibleError("this scope asks for no codes")
         if not 1 <= number <= MAX_CODES:
             raise NotEligibleError(f"a sheet has 1 to {MAX_CODES} codes")
@@ -186,23 +176,6 @@ class Issuer:
     def today(self) -> int:
         """The UTC day."""
         return day_of(self._clock())
-
-    def _make_attesters(self) -> dict[str, Attester]:
-        made: dict[str, Attester] = {}
-        for name in self.config.attesters:
-            if name == "email" and self._mailer is not None and self.config.smtp is not None:
-                made[name] = EmailAttester(
-                    self._mailer,
-                    self.config.smtp.sender,
-                    self.config.mails_per_address,
-                    self.config.domain_quota,
-                    self.config.domain_quotas,
-                )
-            elif name == "in-person":
-                made[name] = InPersonAttester(self._is_on_sheet)
-            else:
-                raise ConfigurationError(f"there is no attester {name}")
-        return made
 
     def _is_on_sheet(self, scope_id: ScopeId, value: bytes) -> bool:
         row = self._store.scope(scope_id)

@@ -78,13 +78,18 @@ class Foundation:
 
     def settings(self) -> str:
         """The text of the node's TOML file."""
-        mail = f"""
-[issuer.smtp]
+        email = f"""
+[issuer.attesters.email]
+sender = {_quoted(self.mail.sender)}
+
+[issuer.attesters.email.smtp]
 host = {_quoted(self.mail.host)}
 port = {self.mail.port}
-sender = {_quoted(self.mail.sender)}
 # tls = "starttls"           # or "implicit", for a server on another machine
 # user = "…"                 # and password_file = "…", if it asks for them
+"""
+        in_person = """
+[issuer.attesters.in-person]
 """
         return f"""\
 # The roles of this node. One whose table is taken out does not run here; paths are relative to this file.
@@ -107,8 +112,7 @@ name = {_quoted(_host(self.personhood))}
 url = {_quoted(self.personhood)}
 directory = "issuer"
 ledger = {_quoted(f"{self.public}/ledger")}
-attesters = {_quoted(list(self.attesters))}
-{mail if "email" in self.attesters else ""}"""
+{email if "email" in self.attesters else ""}{in_person if "in-person" in self.attesters else ""}"""
 
 
 def _check_addresses(public: str, personhood: str) -> None:

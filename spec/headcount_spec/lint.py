@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from headcount_spec import jcs
 from headcount_spec.errors import MalformedError
 from headcount_spec.jcs import JSON
+from headcount_spec.level import Level
 from headcount_spec.policy import NO_QUORUM, Policy
 from headcount_spec.scope import Manifest
 from headcount_spec.text import format_day, is_plain
@@ -162,11 +163,17 @@ def _malformed(exc: MalformedError) -> Finding:
 
 
 def _contradictions(manifest: Manifest) -> Iterator[Finding]:
-    parts = set(manifest.level.split("+"))
-    asked: set[str] = set().union(*(issuer.attesters for issuer in manifest.issuers))
-    if parts != asked:
-        message = "The level must name exactly the checks that the issuers make: levels are never mixed."
+    level = Level.from_text(manifest.level)
+    if not level.names(issuer.attesters for issuer in manifest.issuers):
+        message = (
+            "The level must name exactly the checks that the issuers make, in their order: "
+            "levels are never mixed."
+        )
         yield Finding(ERROR, "level-mixed", "$.level", message)
+    if level.is_choice:
+        n, k = len(level.parts), level.needed
+        message = f"People who share what they have get {n} tokens for every {k} of them, as each may choose."
+        yield Finding(WARNING, "level-choice", "$.level", message)
     if manifest.action is not None and manifest.action.date <= manifest.closes:
         message = "People act before the count is final."
         yield Finding(WARNING, "action-before-close", "$.action.date", message)

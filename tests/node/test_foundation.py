@@ -51,7 +51,7 @@ def test_in_the_world_the_servers_listen_behind_a_web_server(tmp_path: Path) -> 
 def test_without_the_mail_attester_no_mail_server_is_named(tmp_path: Path) -> None:
     config = Foundation("https://a.example", "https://b.example", ("in-person",), MAIL, 60).create(tmp_path)
     assert config.issuer is not None
-    assert config.issuer.smtp is None
+    assert list(config.issuer.attesters) == ["in-person"]
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,12 @@ def test_a_level_names_what_the_issuers_check() -> None:
     assert level("email", ["email"], ["device"]) == mixed
     assert level("email+device", ["email"]) == mixed
     assert level("oidc", ["email"]) == mixed
+    assert level("device+email", ["email", "device"]) == mixed
+    three = ["email", "oidc", "device"]
+    assert level("2-of:email,oidc,device", three, three) == []
+    assert level("2-of:email,oidc,device", three, ["email"]) == mixed
+    assert level("2-of:device,email,oidc", three) == mixed
+    assert level("email+oidc+device", three) == []
 
 
 def test_a_token_key_serves_one_scope() -> None:

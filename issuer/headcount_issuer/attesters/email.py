@@ -11,6 +11,7 @@ import functools
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import threading
 from collections import Counter
@@ -21,17 +22,20 @@ from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from importlib.resources import files
-from typing import Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 from headcount_issuer.address import MAX_CHARS, Address, parse_address
-from headcount_issuer.attester import Asking, Proof, Share, Step
-from headcount_spec.errors import CodeRefusedError, MalformedError
+from headcount_issuer.attester import Asking, Means, Proof, Share, Step
+from headcount_issuer.mail import Mailer, SmtpConfig
+from headcount_issuer.typed_code import LIFETIME_S, TypedCode, draw_code
+from headcount_spec.errors import MalformedError
+from headcount_spec.jcs import JSON
 from headcount_spec.members import LANGUAGE, Members
 from headcount_spec.scope import Manifest
 
-CODE_DIGITS = 8
-CODE_LIFETIME_S = 600
-TRIES = 5
+_MAILBOX = re.compile(r"\A[A-Za-z0-9._-]{1,64}@[a-z0-9.-]{1,253}\Z")
+_DOMAIN = re.compile(r"\A[a-z0-9-]+(?:\.[a-z0-9-]+)+\Z")
 
 
 class Outbox(Protocol):
@@ -45,38 +49,74 @@ class Outbox(Protocol):
         """Queue one mail, or refuse with UnavailableError."""
         ...
 
+    def close(self) -> None:
+        """Stop; what waits is lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EmailConfig:
+    """The table ``[issuer.attesters.email]``."""
+
+    name: ClassVar[str] = "email"
+
+    sender: str  # the address in From
+    smtp: SmtpConfig
+    mails_per_address: int = 5  # within ten minutes; more are silently not sent
+    domain_quota: int = 200  # tokens a registrable mail domain gets in one scope
+    domain_quotas: Mapping[str, int] = field(default_factory=dict)  # other numbers for known domains
+
+    @classmethod
+    def read(cls, members: Members, folder: Path) -> EmailConfig:
+        """Take it from the node's file."""
+        config = cls(
+            sender=members.text("sender", 320, _MAILBOX),
+            smtp=SmtpConfig.read(members.object("smtp"), folder),
+            mails_per_address=members.integer_or("mails_per_address", 5, 1, 1000),
+            domain_quota=members.integer_or("domain_quota", 200, 1, 10_000_000),
+            domain_quotas=_quotas(members),
+        )
+        members.finish()
+        return config
+
+    def make(self, means: Means) -> EmailAttester:
+        """The attester, with a mailer of its own."""
+        return EmailAttester(self, Mailer(self.smtp))
+
+
+def _quotas(members: Members) -> Mapping[str, int]:
+    if not members.has("domain_quotas"):
+        return {}
+    value = members.take("domain_quotas")
+    path = f"{members.path}.domain_quotas"
+    if not isinstance(value, dict) or not all(map(_DOMAIN.match, value)):
+        raise MalformedError(f"{path}: not a table of registrable domains")
+    inner = Members(value, path)
+    return {domain: inner.integer(domain, 1) for domain in value}
+
 
 @dataclass(slots=True)
 class _Sent(Step):
     """A code is on its way."""
 
-    code: str = field(repr=False)
+    code: TypedCode = field(repr=False)
     proof: Proof = field(repr=False)
-    expires_at: int
-    tries: int = TRIES
 
 
 class EmailAttester:
     """Proves control of a mailbox; unique by canonical address."""
 
     name = "email"
-    level = "email"
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        sender: str,
-        mails_per_address: int = 5,
-        domain_quota: int = 200,
-        domain_quotas: Mapping[str, int] | None = None,
-        draw_code: Callable[[], str] | None = None,
-    ) -> None:
-        self._outbox = outbox
-        self._sender = sender
-        self._mails = _Meter(mails_per_address, CODE_LIFETIME_S)
-        self._domain_quota = domain_quota
-        self._domain_quotas = dict(domain_quotas or {})
-        self._draw_code = _draw_code if draw_code is None else draw_code
+    def __init__(self, config: EmailConfig, outbox: Outbox, draw_code: Callable[[], str] = draw_code) -> None:
+        self._config = config
+        self.outbox = outbox
+        self._draw_code = draw_code
+        self._mails = _Meter(config.mails_per_address, LIFETIME_S)
+
+    def challenge(self, asking: Asking) -> Mapping[str, JSON]:
+        """Nothing."""
+        return {}
 
     def begin(self, asking: Asking, evidence: Members) -> Step:
         """Send a code to evidence.address; evidence.language chooses the words of the mail."""
@@ -86,38 +126,33 @@ class EmailAttester:
         language = evidence.text("language", 35, LANGUAGE) if evidence.has("language") else None
         evidence.finish()
         address = parse_address(text)
-        self._outbox.check_room()
-        code = self._draw_code()
-        message = compose(self._sender, address, code, asking, language)
-        sent = _Sent(code, self._proof(address), asking.now + CODE_LIFETIME_S)
+        self.outbox.check_room()
+        code = TypedCode(asking.now, self._draw_code)
+        message = compose(self._config.sender, address, code.text, asking, language)
         if self._mails.take(address.canonical, asking.now):
-            self._outbox.send(message)
+            self.outbox.send(message)
         else:
-            sent.tries = 0  # otherwise each session would bring five more guesses at this mailbox
-        return sent
+            code.void()  # otherwise each session would bring five more guesses at this mailbox
+        return _Sent(code, self._proof(address))
 
     def finish(self, step: Step, asking: Asking, evidence: Members) -> Proof:
         """Compare evidence.code with the one that was sent."""
         assert isinstance(step, _Sent)  # noqa: S101
-        code = evidence.take("code")
+        typed = evidence.take("code")
         evidence.finish()
-        if not isinstance(code, str):
-            raise MalformedError("evidence.code: not a string")
-        if asking.now >= step.expires_at or step.tries <= 0:
-            raise CodeRefusedError("the code is wrong or no longer valid")
-        step.tries -= 1
-        typed = code.replace(" ", "").encode("utf-8", "surrogatepass")
-        if not hmac.compare_digest(typed, step.code.encode()):
-            raise CodeRefusedError("the code is wrong or no longer valid")
-        step.tries = 0
+        step.code.check(typed, asking.now)
         return step.proof
+
+    def close(self) -> None:
+        """Stop handing in mail."""
+        self.outbox.close()
 
     def _proof(self, address: Address) -> Proof:
         share = None
         if not address.is_large:
-            limit = self._domain_quotas.get(address.registrable, self._domain_quota)
+            limit = self._config.domain_quotas.get(address.registrable, self._config.domain_quota)
             share = Share(b"email domain\0" + address.registrable.encode(), limit)
-        return Proof(self.level, (b"email\0" + address.canonical.encode(),), share)
+        return Proof(self.name, (b"email\0" + address.canonical.encode(),), share)
 
 
 def compose(
@@ -135,9 +170,7 @@ def compose(
     message["Date"] = datetime.fromtimestamp(asking.now, UTC)
     message["Message-ID"] = f"<{secrets.token_hex(16)}@{sender.rsplit('@', 1)[1]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office reply, please
-    body = words["body"].format(
-        title=" ".join(title.split()), site=site, code=code, minutes=CODE_LIFETIME_S // 60
-    )
+    body = words["body"].format(title=" ".join(title.split()), site=site, code=code, minutes=LIFETIME_S // 60)
     message.set_content(body, cte="quoted-printable")
     message["Content-Language"] = words["language"]
     return message
@@ -160,10 +193,6 @@ def _catalogue() -> dict[str, dict[str, str]]:
         language: {"language": language, "subject": text["subject"], "body": "\n".join(text["body"]) + "\n"}
         for language, text in texts.items()
     }
-
-
-def _draw_code() -> str:
-    return f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
 
 
 class _Meter:

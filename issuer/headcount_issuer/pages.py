@@ -1,0 +1,125 @@
+"""The issuer's pages for people: evidence that only a browser can give, such as a log-in elsewhere.
+
+    GET  /prove/<token>      the page; as often as one likes, by whomever: nothing changes
+    POST /prove/<token>      its form, once; the next page, or the way elsewhere
+    GET  /prove/return       back from elsewhere, with the page's token as ``state``
+
+The token stands in the address that POST /sessions answered with, belongs to one session, and proves
+nothing. At the end the page shows a code of eight digits, which the person takes to the program or
+site that asked; without it the session is not proved. No cookie, nothing from elsewhere, and no script
+but that of an attester that cannot do without.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from flask import Blueprint, Response, g, redirect, render_template, request
+
+from headcount_issuer.attester import Asking, Redirect, View
+from headcount_issuer.issuance import PAGE_PATH, Done
+from headcount_issuer.issuer import Issuer
+from headcount_spec.errors import MalformedError, NotEligibleError, ProtocolError
+
+RETURN_PATH = PAGE_PATH + "return"
+MAX_FORM_BYTES = 65536  # an attestation of a passkey is some kilobytes
+MAX_FIELDS = 20
+_SEE_OTHER = 303  # the form is not sent on
+
+
+def blueprint(issuer: Issuer) -> Blueprint:
+    """The pages of an open issuer."""
+    pages = Blueprint("pages", __name__, template_folder="templates")
+
+    @pages.get(PAGE_PATH + "<token>")
+    def show(token: str) -> Response:
+        asking, view = issuer.issuance.show_page(token, {})
+        return _view(asking, view, token)
+
+    @pages.get(RETURN_PATH)
+    def come_back() -> Response:
+        query = {name: value for name, value in request.args.items() if name != "state"}
+        token = request.args.get("state", "")
+        asking, view = issuer.issuance.show_page(token, query)
+        return _view(asking, view, token)
+
+    @pages.post(PAGE_PATH + "<token>")
+    def act(token: str) -> Response:
+        _check_same_origin(issuer.config.url)
+        asking, next_token, found = issuer.issuance.act_on_page(token, _form())
+        if isinstance(found, Redirect):
+            response = redirect(found.url, _SEE_OTHER, Response)
+            assert isinstance(response, Response)  # noqa: S101
+            return response
+        if isinstance(found, Done):
+            back = f"{asking.site}{found.return_path}#code={found.code}"
+            return _view(asking, View("done.html", {"code": found.code, "back": back}), next_token)
+        return _view(asking, found, next_token)
+
+    @pages.after_request
+    def headers(response: Response) -> Response:
+        script = f"'nonce-{g.nonce}'" if "nonce" in g else "'none'"
+        forms = " ".join(("'self'", *g.get("forms_to", ())))
+        response.headers["Content-Security-Policy"] = (
+            f"default-src 'none'; style-src 'unsafe-inline'; script-src {script}; form-action {forms}; "
+            "base-uri 'none'; frame-ancestors 'none'"
+        )
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["X-Frame-Options"] = "DENY"
+        return response
+
+    return pages
+
+
+def is_page() -> bool:
+    """Whether the request is for a page, so that a refusal is one for people."""
+    return request.path.startswith(PAGE_PATH)
+
+
+def refusal(error: ProtocolError) -> Response:
+    """What went wrong, in words; the texts of our errors name nobody."""
+    page = render_template("refusal.html", reason=str(error), phrase=HTTPStatus(error.status).phrase)
+    response = Response(page, error.status, content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return response
+
+
+def _view(asking: Asking, view: View, token: str) -> Response:
+    manifest = asking.manifest
+    if view.has_script:
+        g.nonce = secrets.token_urlsafe(16)
+    g.forms_to = view.forms_to
+    page = render_template(
+        view.template,
+        title=" ".join(manifest.title_text.split()),
+        language=manifest.language,
+        site=asking.site.split("://", 1)[-1],
+        action=PAGE_PATH + token,
+        nonce=g.get("nonce", ""),
+        **view.values,
+    )
+    return Response(page, content_type="text/html; charset=utf-8")
+
+
+def _check_same_origin(url: str) -> None:
+    # Forms of other sites may not act; a program that sends no Origin is no browser.
+    origin = request.headers.get("Origin")
+    if origin is not None and origin != "/".join(url.split("/", 3)[:3]):
+        raise NotEligibleError("this form is not one of this issuer's pages")
+
+
+def _form() -> Mapping[str, str]:
+    if request.mimetype != "application/x-www-form-urlencoded":
+        raise MalformedError("the form has another media type")
+    request.max_content_length = MAX_FORM_BYTES
+    request.max_form_memory_size = MAX_FORM_BYTES
+    request.max_form_parts = MAX_FIELDS
+    fields = request.form
+    if len(fields) > MAX_FIELDS or any(len(fields.getlist(name)) > 1 for name in fields):
+        raise MalformedError("the form has too many fields")
+    return fields.to_dict()
