@@ -5,8 +5,10 @@
     POST /sessions              JSON {scope, attester, evidence} → 201 {session, state, expires_in_s}
     POST /sessions/evidence     Bearer, JSON → 200 {state}
     POST /sessions/next         Bearer, JSON {attester, evidence} → 200 {state}
+    POST /sessions/account      Bearer, JSON {check} → 200 {state, page}: open an account, to come back with
+    DELETE /sessions/account    Bearer, JSON {check} → 204: end it
     POST /token-request         Bearer, RFC 9578, Section 6
-    /prove/…                    pages for people: module pages
+    /prove/…, /account          pages for people: modules pages and account_pages
 
 Nothing is changed by GET, nothing is remembered by cookie, nothing is logged about a request. Pages may
 ask only from the origins of the manifests (CORS), and in each scope only from that manifest's.
@@ -19,7 +21,7 @@ import re
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from headcount_issuer import directory, pages
+from headcount_issuer import account_pages, directory, pages
 from headcount_issuer.issuance import Progress
 from headcount_issuer.issuer import Issuer
 from headcount_spec.errors import (
@@ -50,6 +52,7 @@ def create_app(issuer: Issuer) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # another path is not found, and not redirected
     app.register_blueprint(pages.blueprint(issuer))
+    app.register_blueprint(account_pages.blueprint(issuer))
 
     @app.get(directory.PATH)
     def token_keys() -> Response:
@@ -90,6 +93,15 @@ def create_app(issuer: Issuer) -> Flask:
         members.finish()
         return _progress(issuer.issuance.go_on(_bearer(), attester, evidence, _origin()))
 
+    @app.post("/sessions/account")
+    def remember() -> Response:
+        return _progress(issuer.issuance.remember(_bearer(), _check(), _origin()))
+
+    @app.delete("/sessions/account")
+    def forget() -> Response:
+        issuer.issuance.forget(_bearer(), _check(), _origin())
+        return Response(status=204)
+
     @app.post(directory.REQUEST_PATH)
     def token_request() -> Response:
         body = _body(REQUEST_TYPE, MAX_REQUEST_BYTES)
@@ -122,7 +134,7 @@ def create_app(issuer: Issuer) -> Flask:
             if issuer.issuance.may_ask(origin):
                 response.headers["Access-Control-Allow-Origin"] = origin
                 if request.method == "OPTIONS":
-                    response.headers["Access-Control-Allow-Methods"] = "POST"
+                    response.headers["Access-Control-Allow-Methods"] = "POST, DELETE"
                     response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
                     response.headers["Access-Control-Max-Age"] = str(_PREFLIGHT_S)
         return response
@@ -140,6 +152,13 @@ def _bearer() -> str:
     if scheme.lower() != "bearer" or not 0 < len(token) <= _MAX_BEARER_CHARS:
         raise NotEligibleError("no session was named: Authorization: Bearer …")
     return token
+
+
+def _check() -> str:
+    members = _json("request")
+    name = members.text("check", 32, ATTESTER)
+    members.finish()
+    return name
 
 
 def _json(name: str) -> Members:

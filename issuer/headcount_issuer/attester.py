@@ -18,13 +18,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from headcount_issuer.typed_code import TypedCode
 from headcount_spec.errors import CodeRefusedError
 from headcount_spec.jcs import JSON
 from headcount_spec.members import Members
 from headcount_spec.scope import Manifest, ScopeId
+
+if TYPE_CHECKING:  # accounts imports this module
+    from headcount_issuer.accounts import Accounts
+
+
+RETURN_PATH = "/prove/return"  # where a browser comes back to a page from elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Proof:
     proves: str  # part of a level: the attester's name, or that of the check which it stands for
     inputs: tuple[bytes, ...] = field(repr=False)  # each is used up; one already used refuses
     share: Share | None = None
+    lasting: bool = True  # the same person has the same inputs in every scope; not so with slips
+    remembered: bool = False  # of somebody who came back: the inputs are pseudonyms already (module person)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +106,12 @@ class View:
 
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
-    forms_to: tuple[str, ...] = ()  # other origins to which its form may lead
     has_script: bool = False  # the template's inline script, marked with {{ nonce }}
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Elsewhere, and the browser comes back to pages.RETURN_PATH with the page's next token as ``state``."""
+    """Elsewhere, and the browser comes back to RETURN_PATH with the page's next token as ``state``."""
 
     url: str
 
@@ -175,6 +182,34 @@ class PageAttester(Attester, Protocol):
         ...
 
 
+class RememberingAttester(PageAttester, Protocol):
+    """An attester that recognises people who have opened an account with a proof of another."""
+
+    def remember(self, proof: Proof) -> PageStep:
+        """Open a page on which an account is opened for a keyed proof."""
+        ...
+
+    def forget(self, proof: Proof) -> None:
+        """End the account for a keyed proof, if there is one.
+
+        Raises:
+            UnavailableError: not now.
+        """
+        ...
+
+    def request(self, challenge: bytes) -> JSON:
+        """What a browser is asked, so that its holder shows that an account is theirs."""
+        ...
+
+    def recognise(self, challenge: bytes, form: Mapping[str, str]) -> tuple[bytes, Proof]:
+        """The handle of the account of whoever answers, and the proof that it stands for.
+
+        Raises:
+            MalformedError, CodeRefusedError, NotEligibleError: nobody who can be recognised.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What an attester may use of the issuer that it works for."""
@@ -183,6 +218,7 @@ class Means:
     url: str  # the issuer's, without a slash at the end
     clock: Callable[[], int]
     is_on_sheet: Callable[[ScopeId, bytes], bool]  # whether this input is that of a slip of the scope
+    accounts: Accounts  # of those who come back
     draw: Callable[[int], bytes] = secrets.token_bytes
 
 

@@ -109,7 +109,7 @@ class Enrolment:
         self._keys.signing_key(terms.token_key_id)
         if terms.url != self._config.url:
             raise NotEligibleError("the manifest has another URL for this issuer")
-        if any(name not in self._config.attesters for name in terms.attesters):
+        if any(name not in self._config.attesters for name in terms.attesters + terms.returning):
             raise NotEligibleError("this issuer has no attester of this name")
         others = [row.manifest for row in self._store.scopes()]
         errors = [found for found in lint(manifest.json, others, today) if found.severity == "error"]

@@ -22,6 +22,7 @@ from headcount_issuer.attester import (
     PageStep,
     Proof,
     Redirect,
+    RememberingAttester,
     Share,
     Step,
     View,
@@ -30,6 +31,7 @@ from headcount_issuer.attesters.combination import Combination
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.enrolment import own_terms
 from headcount_issuer.keys import Keys, make_tag
+from headcount_issuer.person import key_proof
 from headcount_issuer.session import Session, Sessions
 from headcount_issuer.store import Quota, Store
 from headcount_spec import blind_rsa
@@ -42,6 +44,7 @@ from headcount_spec.terms import IssuerTerms
 from headcount_spec.text import day_of
 from headcount_spec.token import TokenRequest, TokenResponse
 
+RETURNING = "passkey"  # the attester that recognises people
 PAGE_PATH = "/prove/"  # then the page's token
 PENDING = "pending"  # the second evidence is awaited
 PARTIAL = "partial"  # another proof is wanted
@@ -82,6 +85,7 @@ class Issuance:
         config: IssuerConfig,
         store: Store,
         keys: Keys,
+        account_key: bytes,
         attesters: Mapping[str, Attester],
         sessions: Sessions,
         clock: Callable[[], int],
@@ -89,6 +93,7 @@ class Issuance:
         self._config = config
         self._store = store
         self._keys = keys
+        self._account_key = account_key
         self._attesters = attesters
         self._sessions = sessions
         self._clock = clock
@@ -140,7 +145,7 @@ class Issuance:
         with session.lock:
             scope = self._scope(session.scope)
             _check_origin(scope.manifest, origin)
-            if attester not in session.combination.wanted:
+            if attester not in session.combination.wanted + scope.terms.returning:
                 raise NotEligibleError("this scope asks for another proof of personhood here")
             chosen = self._attester(scope, attester)
             found = chosen.begin(self._asking(scope, session.site), evidence)
@@ -201,6 +206,43 @@ class Issuance:
                 return asking, next_token, Done(step.complete(found, asking.now), session.return_path)
             return asking, next_token, found
 
+    def remember(self, bearer: str, check: str, origin: str | None) -> Progress:
+        """Open a page on which who has just passed a check makes a passkey, to come back with.
+
+        Raises:
+            NotEligibleError: no such session or page, the scope lets nobody come back, or the check was not
+                passed in this session, or not by a proof that an account can be opened with.
+        """
+        session = self._sessions.get(bearer)
+        with session.lock:
+            scope, passkeys, proof = self._remembering(session, check, origin)
+            session.attester = passkeys.name
+            answer = self._take(scope, session, passkeys.remember(proof)).answer
+            return Progress(PROVED, answer)
+
+    def forget(self, bearer: str, check: str, origin: str | None) -> None:
+        """End the account of who has just passed a check, if there is one.
+
+        Raises:
+            NotEligibleError, UnavailableError: as remember; or the database cannot be written now.
+        """
+        session = self._sessions.get(bearer)
+        with session.lock:
+            _, passkeys, proof = self._remembering(session, check, origin)
+            passkeys.forget(proof)
+
+    def _remembering(
+        self, session: Session, check: str, origin: str | None
+    ) -> tuple[OpenScope, RememberingAttester, Proof]:
+        scope = self._scope(session.scope)
+        _check_origin(scope.manifest, origin)
+        passkeys, proof = self._attesters.get(RETURNING), session.combination.found(check)
+        if passkeys is None or RETURNING not in scope.terms.returning:
+            raise NotEligibleError("nobody can come back to this scope by a passkey")
+        if session.tags is None or proof is None or not proof.lasting or proof.remembered:
+            raise NotEligibleError("an account is opened by who has just proved themselves")
+        return scope, cast(RememberingAttester, passkeys), proof
+
     def sign(self, bearer: str, request: bytes, origin: str | None) -> TokenResponse:
         """Answer a token request of a proved session; the same request gets the same answer.
 
@@ -252,7 +294,7 @@ class Issuance:
 
     def _attester(self, scope: OpenScope, name: str) -> Attester:
         chosen = self._attesters.get(name)
-        if chosen is None or name not in scope.terms.attesters:
+        if chosen is None or name not in scope.terms.attesters + scope.terms.returning:
             raise NotEligibleError("this scope asks for another proof of personhood here")
         return chosen
 
@@ -276,7 +318,8 @@ class Issuance:
         if isinstance(found, Step):
             session.step = found
             return Progress(PENDING, found.answer)
-        session.combination.add(found)
+        # From here on the input is forgotten. All ways of proving it lead through its pseudonym.
+        session.combination.add(key_proof(self._account_key, found))
         if session.combination.wanted:
             self._sessions.prolong(session)
             return Progress(PARTIAL, {"wanted": list(session.combination.wanted)})
@@ -285,7 +328,7 @@ class Issuance:
         return Progress(PROVED)
 
     def _grant(self, scope: OpenScope, session: Session, proof: Proof) -> None:
-        """Turn a proof into tags; the inputs are forgotten."""
+        """Turn a keyed proof into tags."""
         if scope.manifest.eligible == "parent-token-holders":
             self._check_parent(scope.manifest, proof)
         key = self._keys.tag_key(scope.manifest.scope_id)

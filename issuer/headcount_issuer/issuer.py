@@ -7,16 +7,19 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import cast
 
 from headcount_engine import rsa
-from headcount_issuer.attester import Means
+from headcount_issuer.accounts import Accounts
+from headcount_issuer.attester import Means, RememberingAttester
 from headcount_issuer.attesters.in_person import draw_sheet, sheet_root, uniqueness_input
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.directory import directory
 from headcount_issuer.enrolment import Draft, Enrolment, Opened, own_terms
-from headcount_issuer.issuance import Issuance
+from headcount_issuer.issuance import RETURNING, Issuance
 from headcount_issuer.keys import Keys, make_tag
 from headcount_issuer.notices import LedgerIntake, Notices, Send
+from headcount_issuer.person import create_account_key, load_account_key
 from headcount_issuer.session import Sessions
 from headcount_issuer.store import ScopeRow, Store
 from headcount_spec.errors import NotEligibleError, NotFoundError, ProtocolError
@@ -51,12 +54,14 @@ class Issuer:
         self._clock = clock
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        means = Means(config.name, config.url, clock, self._is_on_sheet)
+        account_key = load_account_key(config.keys)
+        self.accounts = Accounts(store, account_key)
+        means = Means(config.name, config.url, clock, self._is_on_sheet, self.accounts)
         self._attesters = {name: table.make(means) for name, table in config.attesters.items()}
         self._notices = Notices(store, lambda: keys.notice_seed, send or LedgerIntake(config.ledger))
         self._sessions = Sessions(clock, config.session_s, config.max_sessions)
         self._enrolment = Enrolment(config, store, keys, self._notices)
-        self.issuance = Issuance(config, store, keys, self._attesters, self._sessions, clock)
+        self.issuance = Issuance(config, store, keys, account_key, self._attesters, self._sessions, clock)
 
     @classmethod
     def create(cls, config: IssuerConfig) -> None:
@@ -66,6 +71,7 @@ class Issuer:
             ConfigurationError: there is one already, or the folder cannot be written.
         """
         Keys.create(config.keys)
+        create_account_key(config.keys)
         config.directory.chmod(0o700)
         Store.create(config.database).close()
 
@@ -168,9 +174,19 @@ class Issuer:
         """All scopes that this issuer has begun to open."""
         return self._store.scopes()
 
+    @property
+    def recogniser(self) -> RememberingAttester | None:
+        """The attester that recognises who comes back, if there is one."""
+        return cast(RememberingAttester | None, self._attesters.get(RETURNING))
+
     def unsent_notices(self) -> int:
         """How many notices the ledger has not taken yet."""
         return self._notices.unsent()
+
+    @property
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return self._clock()
 
     @property
     def today(self) -> int:

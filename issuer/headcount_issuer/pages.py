@@ -16,22 +16,27 @@ import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from flask import Blueprint, Response, g, redirect, render_template, request
+from flask import Blueprint, Response, g, render_template, request
 
-from headcount_issuer.attester import Asking, Redirect, View
+from headcount_issuer.attester import RETURN_PATH, Asking, Redirect, View
 from headcount_issuer.issuance import PAGE_PATH, Done
 from headcount_issuer.issuer import Issuer
 from headcount_spec.errors import MalformedError, NotEligibleError, ProtocolError
 
-RETURN_PATH = PAGE_PATH + "return"
+ACCOUNT_PATH = "/account"
 MAX_FORM_BYTES = 65536  # an attestation of a passkey is some kilobytes
 MAX_FIELDS = 20
-_SEE_OTHER = 303  # the form is not sent on
 
 
 def blueprint(issuer: Issuer) -> Blueprint:
     """The pages of an open issuer."""
-    pages = Blueprint("pages", __name__, template_folder="templates")
+    pages = Blueprint(
+        "pages",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path=PAGE_PATH + "static",
+    )
 
     @pages.get(PAGE_PATH + "<token>")
     def show(token: str) -> Response:
@@ -47,35 +52,41 @@ def blueprint(issuer: Issuer) -> Blueprint:
 
     @pages.post(PAGE_PATH + "<token>")
     def act(token: str) -> Response:
-        _check_same_origin(issuer.config.url)
-        asking, next_token, found = issuer.issuance.act_on_page(token, _form())
+        check_same_origin(issuer.config.url)
+        asking, next_token, found = issuer.issuance.act_on_page(token, read_form())
         if isinstance(found, Redirect):
-            response = redirect(found.url, _SEE_OTHER, Response)
-            assert isinstance(response, Response)  # noqa: S101
-            return response
+            # Not by status 303: form-action would have to name every place that the way leads through.
+            return _view(asking, View("away.html", {"url": found.url}), next_token)
         if isinstance(found, Done):
             back = f"{asking.site}{found.return_path}#code={found.code}"
             return _view(asking, View("done.html", {"code": found.code, "back": back}), next_token)
         return _view(asking, found, next_token)
 
-    @pages.after_request
-    def headers(response: Response) -> Response:
-        script = f"'nonce-{g.nonce}'" if "nonce" in g else "'none'"
-        forms = " ".join(("'self'", *g.get("forms_to", ())))
-        response.headers["Content-Security-Policy"] = (
-            f"default-src 'none'; style-src 'unsafe-inline'; script-src {script}; form-action {forms}; "
-            "base-uri 'none'; frame-ancestors 'none'"
-        )
-        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        response.headers["X-Frame-Options"] = "DENY"
-        return response
-
+    pages.after_request(guard)
     return pages
+
+
+def guard(response: Response) -> Response:
+    """Forbid a page whatever it does not need."""
+    script = f"'nonce-{g.nonce}'" if "nonce" in g else "'none'"
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src {script}; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["X-Frame-Options"] = "DENY"
+    return response
+
+
+def script_nonce() -> str:
+    """Allow this response the scripts that are marked with the nonce."""
+    g.nonce = secrets.token_urlsafe(16)
+    return str(g.nonce)
 
 
 def is_page() -> bool:
     """Whether the request is for a page, so that a refusal is one for people."""
-    return request.path.startswith(PAGE_PATH)
+    return request.path.startswith((PAGE_PATH, ACCOUNT_PATH))
 
 
 def refusal(error: ProtocolError) -> Response:
@@ -92,8 +103,7 @@ def refusal(error: ProtocolError) -> Response:
 def _view(asking: Asking, view: View, token: str) -> Response:
     manifest = asking.manifest
     if view.has_script:
-        g.nonce = secrets.token_urlsafe(16)
-    g.forms_to = view.forms_to
+        script_nonce()
     page = render_template(
         view.template,
         title=" ".join(manifest.title_text.split()),
@@ -106,14 +116,24 @@ def _view(asking: Asking, view: View, token: str) -> Response:
     return Response(page, content_type="text/html; charset=utf-8")
 
 
-def _check_same_origin(url: str) -> None:
+def check_same_origin(url: str) -> None:
+    """Refuse a form that another site's page has sent.
+
+    Raises:
+        NotEligibleError: it has.
+    """
     # Forms of other sites may not act; a program that sends no Origin is no browser.
     origin = request.headers.get("Origin")
     if origin is not None and origin != "/".join(url.split("/", 3)[:3]):
         raise NotEligibleError("this form is not one of this issuer's pages")
 
 
-def _form() -> Mapping[str, str]:
+def read_form() -> Mapping[str, str]:
+    """The fields of a form.
+
+    Raises:
+        MalformedError: another media type, too many fields, or one twice.
+    """
     if request.mimetype != "application/x-www-form-urlencoded":
         raise MalformedError("the form has another media type")
     request.max_content_length = MAX_FORM_BYTES

@@ -94,6 +94,7 @@ class IssuerTerms:
     token_key_id: TokenKeyId
     notice_key: bytes  # Ed25519
     attesters: tuple[str, ...]  # all of them are asked, or so many as the level says
+    returning: tuple[str, ...]  # ways to be recognised by who was checked at this issuer before; often none
 
     @classmethod
     def read(cls, members: Members) -> IssuerTerms:
@@ -106,6 +107,7 @@ class IssuerTerms:
             spki.token_key_id(token_key),
             members.base64("notice_key", signature.check_public_key),
             members.texts("attesters", (1, MAX_PARTS), 32, NAME),
+            members.texts("returning", (1, MAX_PARTS), 32, NAME) if members.has("returning") else (),
         )
         members.finish()
         return issuer

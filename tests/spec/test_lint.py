@@ -234,3 +234,20 @@ def test_a_draft_without_errors_is_a_manifest(value: dict[str, Any]) -> None:
 def test_any_json_is_linted(value: Any) -> None:
     assert errors(value)
     errors({**DRAFT, "title": value, "issuers": value})
+
+
+def test_accounts_are_said_to_join_scopes() -> None:
+    draft = careful()
+    draft["issuers"][1]["returning"] = ["passkey"]
+    found = lint(draft, today=manifests.OPENS)
+    assert [(finding.code, finding.path) for finding in found] == [("accounts", "$.issuers[1].returning")]
+    assert errors(draft, today=manifests.OPENS) == []
+
+
+def test_nobody_comes_back_where_only_slips_are_taken() -> None:
+    draft = careful()
+    draft["level"] = "email+in-person"
+    draft["issuers"][1] |= {"attesters": ["in-person"], "returning": ["passkey"]}
+    assert errors(draft, today=manifests.OPENS) == [("returning-without-check", "$.issuers[1].returning")]
+    draft["issuers"][1]["attesters"] = ["email", "in-person"]
+    assert errors(draft, today=manifests.OPENS) == []

@@ -42,6 +42,10 @@ class Combination:
             raise NotEligibleError("this scope asks for another proof of personhood here")
         self._proofs[proof.proves] = proof
 
+    def found(self, name: str) -> Proof | None:
+        """The proof of this name, if it was given."""
+        return self._proofs.get(name)
+
     def proof(self) -> Proof:
         """All of them as one."""
         return merge(list(self._proofs.values()), str(self._level))

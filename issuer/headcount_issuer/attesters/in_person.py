@@ -68,7 +68,7 @@ class InPersonAttester:
         value = uniqueness_input(parse_code(text))
         if not self._is_on_sheet(asking.manifest.scope_id, value):
             raise CodeRefusedError("this code is on no sheet of this scope")
-        return Proof(self.name, (value,))
+        return Proof(self.name, (value,), lasting=False)
 
     def finish(self, step: Step, asking: Asking, evidence: Members) -> Proof:
         """There is no second step."""
