@@ -13,4 +13,9 @@ if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$(id -u
     apt-get update -q
     apt-get install -q -y --no-install-recommends strace
 fi
+# Chromium, whose virtual authenticator makes and shows passkeys.
+if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends chromium
+fi
 (cd conformance/npm && npm ci --no-progress)

@@ -127,7 +127,7 @@ def create_app(issuer: Issuer) -> Flask:
     def headers(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers.setdefault("Referrer-Policy", "no-referrer")
         origin = _origin()
         if origin is not None and "Access-Control-Allow-Origin" not in response.headers:
             response.headers.add("Vary", "Origin")

@@ -73,6 +73,8 @@ def guard(response: Response) -> Response:
         f"default-src 'none'; style-src 'unsafe-inline'; script-src {script}; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     )
+    # Not no-referrer: with that a browser sends its forms with "Origin: null", as those of strangers.
+    response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     response.headers["X-Frame-Options"] = "DENY"
     return response
