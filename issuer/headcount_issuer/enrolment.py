@@ -119,6 +119,16 @@ class Enrolment:
             manifest.parent is None or self._store.scope(manifest.parent) is None
         ):
             raise NotEligibleError("this issuer does not know who holds a token of the parent scope")
+        if manifest.eligible == "parent-token-holders" and not self._asks_as_parent(manifest, terms):
+            raise NotEligibleError("the parent scope has another level here: nobody could show its token")
+
+    def _asks_as_parent(self, manifest: Manifest, terms: IssuerTerms) -> bool:
+        """Whether people prove here what they proved for the parent: its token is found by nothing else."""
+        parent = None if manifest.parent is None else self._store.scope(manifest.parent)
+        if parent is None:
+            return False
+        before = own_terms(parent.manifest, self._config.name)
+        return parent.manifest.level == manifest.level and before.attesters == terms.attesters
 
 
 def _is_complete(value: dict[str, Any]) -> bool:

@@ -147,6 +147,8 @@ class Issuer:
             raise NotFoundError("this issuer has not opened the scope")
         if "in-person" not in own_terms(row.manifest, self.config.name).attesters:
             raise NotEligibleError("this scope asks for no codes")
+        if row.manifest.eligible == "parent-token-holders":
+            raise NotEligibleError("people show the slips of the parent scope here")
         if not 1 <= number <= MAX_CODES:
             raise NotEligibleError(f"a sheet has 1 to {MAX_CODES} codes")
         codes = draw_sheet(number)
@@ -195,8 +197,12 @@ class Issuer:
 
     def _is_on_sheet(self, scope_id: ScopeId, value: bytes) -> bool:
         row = self._store.scope(scope_id)
+        # Who may take part with the parent's token shows the parent's slip again.
+        while row is not None and row.manifest.eligible == "parent-token-holders":
+            parent = row.manifest.parent
+            row = None if parent is None else self._store.scope(parent)
         return row is not None and self._store.has_code(
-            row.number, make_tag(self._keys.tag_key(scope_id), value)
+            row.number, make_tag(self._keys.tag_key(row.manifest.scope_id), value)
         )
 
     def _rounds(self) -> None:
