@@ -69,6 +69,8 @@ def create_app(issuer: Issuer) -> Flask:
         evidence = members.object("evidence")
         return_path = members.text_or("return_path", "/", 500, _PATH)
         members.finish()
+        header = issuer.networks.proxy_header
+        issuer.networks.take(request.remote_addr, request.headers.get(header) if header else None, issuer.now)
         bearer, progress = issuer.issuance.begin(scope, attester, evidence, _origin(), return_path)
         return _progress(progress, 201, session=bearer, expires_in_s=issuer.config.session_s)
 

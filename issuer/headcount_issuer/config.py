@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from headcount_issuer.attester import AttesterConfig
 from headcount_issuer.attesters import read_config
+from headcount_issuer.meter import NetworkConfig
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.members import Members
 from headcount_spec.terms import SERVER_NAME, URL
@@ -30,6 +31,7 @@ class IssuerConfig:
     attesters: Mapping[str, AttesterConfig]  # by name, in the order of the file
     session_s: int = 600  # from the question to the code, and from the proof to the signature
     max_sessions: int = 20_000  # in memory; then 503
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
 
     @property
     def database(self) -> Path:
@@ -80,6 +82,9 @@ def _read(members: Members, folder: Path) -> IssuerConfig:
         attesters=_attesters(members, folder),
         session_s=members.integer_or("session_s", 600, 60, 3600),
         max_sessions=members.integer_or("max_sessions", 20_000, 1, 10_000_000),
+        networks=NetworkConfig.read(members.object("networks"))
+        if members.has("networks")
+        else NetworkConfig(),
     )
     members.finish()
     return config

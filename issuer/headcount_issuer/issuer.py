@@ -18,6 +18,7 @@ from headcount_issuer.directory import directory
 from headcount_issuer.enrolment import Draft, Enrolment, Opened, own_terms
 from headcount_issuer.issuance import RETURNING, Issuance
 from headcount_issuer.keys import Keys, make_tag
+from headcount_issuer.meter import Networks
 from headcount_issuer.notices import LedgerIntake, Notices, Send
 from headcount_issuer.person import create_account_key, load_account_key
 from headcount_issuer.session import Sessions
@@ -59,6 +60,7 @@ class Issuer:
         means = Means(config.name, config.url, clock, self._is_on_sheet, self.accounts)
         self._attesters = {name: table.make(means) for name, table in config.attesters.items()}
         self._notices = Notices(store, lambda: keys.notice_seed, send or LedgerIntake(config.ledger))
+        self.networks = Networks(config.networks)
         self._sessions = Sessions(clock, config.session_s, config.max_sessions)
         self._enrolment = Enrolment(config, store, keys, self._notices)
         self.issuance = Issuance(config, store, keys, account_key, self._attesters, self._sessions, clock)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 
+from headcount_issuer.dkim_key import DkimKey
 from headcount_issuer.keys import read_private
 from headcount_spec.errors import MalformedError, UnavailableError
 from headcount_spec.members import Members
@@ -72,8 +73,12 @@ class _Waiting:
 class Mailer:
     """Threads that hand in mails; nothing about a recipient is logged."""
 
-    def __init__(self, config: SmtpConfig, retry_s: tuple[float, ...] = RETRY_S) -> None:
+    def __init__(
+        self, config: SmtpConfig, key: DkimKey | None = None, retry_s: tuple[float, ...] = RETRY_S
+    ) -> None:
+        """key signs each mail, if there is one."""
         self._config = config
+        self._key = key
         self._retry_s = retry_s
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(config.queue)
         self._later: list[tuple[float, _Waiting]] = []  # (monotonic time, mail), guarded by _lock
@@ -164,7 +169,22 @@ class Mailer:
                 connection.starttls(context=context)
             if config.user is not None and config.password_file is not None:
                 connection.login(config.user, read_private(config.password_file).decode().strip())
-            connection.send_message(message)
+            self._send(connection, message)
+
+    def _send(self, connection: smtplib.SMTP, message: EmailMessage) -> None:
+        """As smtplib's send_message, with the very bytes that are signed."""
+        data = message.as_bytes()  # the policy of the message: CRLF, and UTF-8 where SMTPUTF8 allows it
+        if self._key is not None:
+            data = self._key.sign(data)
+        (sender,) = (address.addr_spec for address in message["From"].addresses)
+        (recipient,) = (address.addr_spec for address in message["To"].addresses)
+        options = []
+        if not recipient.isascii():
+            connection.ehlo_or_helo_if_needed()
+            if not connection.has_extn("smtputf8"):
+                raise smtplib.SMTPNotSupportedError
+            options = ["SMTPUTF8", "BODY=8BITMIME"]
+        connection.sendmail(sender, [recipient], data, mail_options=options)
 
 
 def is_temporary(exc: Exception) -> bool:

@@ -72,6 +72,9 @@ class Outbox:
     def send(self, message: EmailMessage) -> None:
         self.mails.put(message)
 
+    def close(self) -> None:
+        pass
+
     def code(self) -> str:
         found = re.search(r"\b\d{8}\b", self.mails.get(timeout=5).get_content())
         assert found
@@ -163,7 +166,7 @@ class World:
             directory=self.folder / f"issuer{i}",
             ledger=LEDGER,
             attesters={
-                "email": EmailConfig("issuer@issuer.example", SmtpConfig("127.0.0.1", 1)),
+                "email": EmailConfig("issuer@issuer.example", SmtpConfig("127.0.0.1", 1), work=100),
                 "in-person": InPersonConfig(),
             },
         )

@@ -201,7 +201,7 @@ def config(tmp_path: Path) -> IssuerConfig:
         directory=tmp_path / "issuer",
         ledger="http://localhost:8000/ledger",
         attesters={
-            "email": EmailConfig("issuer@issuer.example", SmtpConfig("127.0.0.1", 1)),
+            "email": EmailConfig("issuer@issuer.example", SmtpConfig("127.0.0.1", 1), work=0),
             "in-person": InPersonConfig(),
         },
     )

@@ -16,7 +16,7 @@ from aiosmtpd.controller import Controller
 import manifests
 from headcount_issuer.address import parse_address
 from headcount_issuer.attester import Asking
-from headcount_issuer.attesters.email import compose
+from headcount_issuer.letter import compose
 from headcount_issuer.mail import Mailer, SmtpConfig
 from headcount_issuer.typed_code import TRIES
 from headcount_spec.errors import UnavailableError
@@ -68,7 +68,7 @@ class Server:
 
 def mailer(port: int, **changes: int) -> Mailer:
     settings = {"timeout_s": 2} | changes
-    return Mailer(SmtpConfig("127.0.0.1", port, "issuer@issuer.example", **settings), retry_s=(0.05, 0.05))
+    return Mailer(SmtpConfig("127.0.0.1", port, **settings), retry_s=(0.05, 0.05))
 
 
 def asking() -> Asking:

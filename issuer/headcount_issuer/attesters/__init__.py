@@ -15,6 +15,7 @@ from headcount_spec.members import Members
 # Name, in files, manifests and levels → module, and its dataclass with ``read(members, folder)``.
 ATTESTERS = {
     "email": ("headcount_issuer.attesters.email", "EmailConfig"),
+    "oidc": ("headcount_issuer.attesters.oidc", "OidcConfig"),
     "device": ("headcount_issuer.attesters.device", "DeviceConfig"),
     "passkey": ("headcount_issuer.attesters.passkey", "PasskeyConfig"),
     "in-person": ("headcount_issuer.attesters.in_person", "InPersonConfig"),
