@@ -95,6 +95,7 @@ class Government:
         """A credential in which every claim may be disclosed or not, made by sd-jwt."""
         body: dict[Any, Any] = {"iss": self.name, "iat": NOW - 1000, "exp": NOW + 10**6, "vct": VCT}
         body |= {name: value for name, value in claims.items() if name in _OPEN}
+        body = {name: value for name, value in body.items() if value is not None}
         for name, value in claims.items():
             if name in _OPEN:
                 continue

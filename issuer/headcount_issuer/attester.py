@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # accounts imports this module
 
 
 RETURN_PATH = "/prove/return"  # where a browser comes back to a page from elsewhere
+WALLET_PATH = "/prove/wallet"  # where a wallet posts its answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,19 @@ class PageAttester(Attester, Protocol):
 
         Raises:
             ProtocolError: shown as a page; the person begins again.
+        """
+        ...
+
+
+class ReceivingAttester(PageAttester, Protocol):
+    """An attester to whose page an answer is posted by something other than the page's own form."""
+
+    def receive(self, step: PageStep, asking: Asking, form: Mapping[str, str], token: str) -> str:
+        """Take the answer: the address at which the page goes on. token is the page's, and stays.
+
+        Raises:
+            MalformedError, CodeRefusedError, NotEligibleError: it is not believed.
+            UnavailableError: not now.
         """
         ...
 

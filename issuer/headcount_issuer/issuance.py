@@ -21,6 +21,7 @@ from headcount_issuer.attester import (
     PageAttester,
     PageStep,
     Proof,
+    ReceivingAttester,
     Redirect,
     RememberingAttester,
     Share,
@@ -205,6 +206,21 @@ class Issuance:
                 self._sessions.close_page(session)
                 return asking, next_token, Done(step.complete(found, asking.now), session.return_path)
             return asking, next_token, found
+
+    def receive(self, token: str, form: Mapping[str, str]) -> str:
+        """Take what a wallet posts for a page: where its browser goes on. The page's token stays.
+
+        Raises:
+            NotEligibleError: no such page, or none that wallets answer to.
+            ProtocolError: as ReceivingAttester.receive.
+        """
+        session = self._sessions.of_page(token)
+        with session.lock:
+            scope, step, attester = self._page(session)
+            if not hasattr(attester, "receive"):
+                raise NotEligibleError("no wallet is asked for this page")
+            asking = self._asking(scope, session.site)
+            return cast(ReceivingAttester, attester).receive(step, asking, form, token)
 
     def remember(self, bearer: str, check: str, origin: str | None) -> Progress:
         """Open a page on which who has just passed a check makes a passkey, to come back with.

@@ -2,6 +2,7 @@
 
     GET  /prove/<token>      the page; as often as one likes, by whomever: nothing changes
     POST /prove/<token>      its form, once; the next page, or the way elsewhere
+    POST /prove/wallet       a wallet's answer (OpenID4VP, direct_post), with the page's token as ``state``
     GET  /prove/return       back from elsewhere, with the page's token as ``state``
 
 The token stands in the address that POST /sessions answered with, belongs to one session, and proves
@@ -18,10 +19,11 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, g, render_template, request
 
-from headcount_issuer.attester import RETURN_PATH, Asking, Redirect, View
+from headcount_issuer.attester import RETURN_PATH, WALLET_PATH, Asking, Redirect, View
 from headcount_issuer.issuance import PAGE_PATH, Done
 from headcount_issuer.issuer import Issuer
 from headcount_spec.errors import MalformedError, NotEligibleError, ProtocolError
+from headcount_spec.jcs import canonicalise
 
 ACCOUNT_PATH = "/account"
 MAX_FORM_BYTES = 65536  # an attestation of a passkey is some kilobytes
@@ -62,6 +64,12 @@ def blueprint(issuer: Issuer) -> Blueprint:
             return _view(asking, View("done.html", {"code": found.code, "back": back}), next_token)
         return _view(asking, found, next_token)
 
+    @pages.post(WALLET_PATH)
+    def receive() -> Response:
+        form = dict(read_form())
+        url = issuer.issuance.receive(form.pop("state", ""), form)
+        return Response(canonicalise({"redirect_uri": url}), content_type="application/json")
+
     pages.after_request(guard)
     return pages
 
@@ -88,7 +96,7 @@ def script_nonce() -> str:
 
 def is_page() -> bool:
     """Whether the request is for a page, so that a refusal is one for people."""
-    return request.path.startswith((PAGE_PATH, ACCOUNT_PATH))
+    return request.path != WALLET_PATH and request.path.startswith((PAGE_PATH, ACCOUNT_PATH))
 
 
 def refusal(error: ProtocolError) -> Response:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import cbor2
@@ -207,10 +208,8 @@ def test_bytes_that_were_changed_never_raise_anything_else(data, listed_make):
     end = data.draw(st.integers(at, min(at + 4, len(whole))))
     whole[at:end] = data.draw(st.binary(max_size=6))
     evidence = {"client_data": encode_base64url(_CLIENT_DATA), "attestation": encode_base64url(bytes(whole))}
-    try:
+    with contextlib.suppress(CodeRefusedError, MalformedError, NotEligibleError):
         register(LISTED if listed_make else ANY, evidence)
-    except ProtocolError as error:
-        assert type(error) in (CodeRefusedError, MalformedError, NotEligibleError)
 
 
 @settings(max_examples=200, deadline=None)

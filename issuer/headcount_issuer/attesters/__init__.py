@@ -18,6 +18,7 @@ ATTESTERS = {
     "oidc": ("headcount_issuer.attesters.oidc", "OidcConfig"),
     "device": ("headcount_issuer.attesters.device", "DeviceConfig"),
     "passkey": ("headcount_issuer.attesters.passkey", "PasskeyConfig"),
+    "eid": ("headcount_issuer.attesters.eid", "EidConfig"),
     "in-person": ("headcount_issuer.attesters.in_person", "InPersonConfig"),
 }
 
