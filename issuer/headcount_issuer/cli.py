@@ -11,11 +11,9 @@ import click
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.enrolment import Draft
 from headcount_issuer.issuer import Issuer
-from headcount_issuer.keys import write_private
-from headcount_issuer.sheet import sheet_html, sheet_text
-from headcount_spec import scope
+from headcount_issuer.sheet_commands import codes, table
 from headcount_spec.errors import ConfigurationError
-from headcount_spec.text import decode_hex, format_day
+from headcount_spec.text import format_day
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -94,27 +92,8 @@ def enrol(config_path: Path, draft: Path) -> None:
         click.echo(f"scope {answer.scope.hex()} is open at this issuer")
 
 
-@issuer.command()
-@click.argument("scope_hex", metavar="SCOPE")
-@click.option("--number", type=click.IntRange(1), required=True, help="Of slips.")
-@click.option("--out", type=_FOLDER, default=".", show_default=True, help="Folder of the two files.")
-@click.pass_obj
-def codes(config_path: Path, scope_hex: str, number: int, out: Path) -> None:
-    """Make a sheet of single-use codes for SCOPE, as text and as HTML to print.
-
-    Its Merkle root and number go into the ledger. The files are the only copy of the codes.
-    """
-    scope_id = scope.ScopeId(decode_hex(scope_hex, 32))
-    text_path, html_path = out / f"codes-{scope_hex[:8]}.txt", out / f"codes-{scope_hex[:8]}.html"
-    for path in (text_path, html_path):
-        if path.exists():
-            raise ConfigurationError(f"{path.name} exists already")
-    with Issuer.open(IssuerConfig.from_file(config_path)) as opened:
-        manifest, sheet = opened.make_codes(scope_id, number)
-        write_private(text_path, sheet_text(manifest, sheet).encode())
-        write_private(html_path, sheet_html(manifest, sheet).encode())
-        opened.send_notices()
-    click.echo(f"{number} codes in {text_path.name} and {html_path.name}")
+issuer.add_command(codes)
+issuer.add_command(table)
 
 
 @issuer.command()

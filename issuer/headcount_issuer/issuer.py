@@ -12,22 +12,21 @@ from typing import cast
 from headcount_engine import rsa
 from headcount_issuer.accounts import Accounts
 from headcount_issuer.attester import Means, RememberingAttester
-from headcount_issuer.attesters.in_person import draw_sheet, sheet_root, uniqueness_input
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.directory import directory
-from headcount_issuer.enrolment import Draft, Enrolment, Opened, own_terms
+from headcount_issuer.enrolment import Draft, Enrolment, Opened
 from headcount_issuer.issuance import RETURNING, Issuance
 from headcount_issuer.keys import Keys, make_tag
 from headcount_issuer.meter import Networks
 from headcount_issuer.notices import LedgerIntake, Notices, Send
 from headcount_issuer.person import create_account_key, load_account_key
 from headcount_issuer.session import Sessions
+from headcount_issuer.sheets import Sheets
 from headcount_issuer.store import ScopeRow, Store
-from headcount_spec.errors import NotEligibleError, NotFoundError, ProtocolError
+from headcount_spec.errors import ProtocolError
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import day_of
 
-MAX_CODES = 100_000  # on one sheet
 _ROUND_S = 60  # how often the running issuer looks whether a day has begun
 
 _log = logging.getLogger(__name__)
@@ -60,6 +59,7 @@ class Issuer:
         means = Means(config.name, config.url, clock, self._is_on_sheet, self.accounts)
         self._attesters = {name: table.make(means) for name, table in config.attesters.items()}
         self._notices = Notices(store, lambda: keys.notice_seed, send or LedgerIntake(config.ledger))
+        self.sheets = Sheets(config.name, store, keys, account_key, self._notices)
         self.networks = Networks(config.networks)
         self._sessions = Sessions(clock, config.session_s, config.max_sessions)
         self._enrolment = Enrolment(config, store, keys, self._notices)
@@ -136,28 +136,8 @@ class Issuer:
             raise failed
 
     def make_codes(self, scope_id: ScopeId, number: int) -> tuple[Manifest, list[bytes]]:
-        """A new sheet of codes for a scope; the codes are returned and not kept.
-
-        Write them down, then send_notices: the sheet is public before it is handed out.
-
-        Raises:
-            NotFoundError: this issuer has not opened the scope.
-            NotEligibleError: the scope asks for no codes.
-        """
-        row = self._store.scope(scope_id)
-        if row is None or not row.opened:
-            raise NotFoundError("this issuer has not opened the scope")
-        if "in-person" not in own_terms(row.manifest, self.config.name).attesters:
-            raise NotEligibleError("this scope asks for no codes")
-        if row.manifest.eligible == "parent-token-holders":
-            raise NotEligibleError("people show the slips of the parent scope here")
-        if not 1 <= number <= MAX_CODES:
-            raise NotEligibleError(f"a sheet has 1 to {MAX_CODES} codes")
-        codes = draw_sheet(number)
-        key = self._keys.tag_key(scope_id)
-        tags = [make_tag(key, uniqueness_input(code)) for code in codes]
-        self._notices.announce_codes(row, sheet_root(scope_id, codes), number, tags)
-        return row.manifest, codes
+        """A new sheet of codes for a scope: see Sheets.make."""
+        return self.sheets.make(scope_id, number)
 
     def send_notices(self) -> None:
         """Send what the ledger has not taken yet.

@@ -177,6 +177,7 @@ def _contradictions(manifest: Manifest) -> Iterator[Finding]:
         message = f"People who share what they have get {n} tokens for every {k} of them, as each may choose."
         yield Finding(WARNING, "level-choice", "$.level", message)
     for i, issuer in enumerate(manifest.issuers):
+        yield from _slips(f"$.issuers[{i}].slips", issuer)
         if issuer.returning:
             yield _returning(f"$.issuers[{i}].returning", issuer)
     if manifest.action is not None and manifest.action.date <= manifest.closes:
@@ -186,6 +187,17 @@ def _contradictions(manifest: Manifest) -> Iterator[Finding]:
         if tier.count > manifest.threshold:
             message = "This tier lies above the threshold."
             yield Finding(WARNING, "tier-above-threshold", f"$.tiers[{i}].count", message)
+
+
+def _slips(path: str, issuer: IssuerTerms) -> Iterator[Finding]:
+    has_sheets = "in-person" in issuer.attesters
+    if has_sheets and issuer.slips is None:
+        message = "Nothing says how many slips there may be: more could be printed for nobody."
+        yield Finding(WARNING, "slips-without-cap", path, message)
+    elif issuer.slips is not None and not has_sheets:
+        yield Finding(
+            ERROR, "slips-without-sheet", path, "The issuer hands out no slips that could be counted."
+        )
 
 
 def _returning(path: str, issuer: IssuerTerms) -> Finding:

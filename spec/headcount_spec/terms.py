@@ -14,6 +14,7 @@ from headcount_spec.spki import TokenKeyId
 
 MAX_ISSUERS = 8  # a pledge carries 256 bytes for each
 MAX_ORGANISERS = 16
+MAX_SLIPS = 2**32 - 1
 MAX_TRUSTEES = 32  # a sealed contact carries 81 bytes for each
 MAX_LABEL_CHARS = 300  # titles, options: one line on a telephone
 MAX_TEXT_CHARS = 4000  # explanations; the full text is a notice of its own
@@ -94,6 +95,7 @@ class IssuerTerms:
     token_key_id: TokenKeyId
     notice_key: bytes  # Ed25519
     attesters: tuple[str, ...]  # all of them are asked, or so many as the level says
+    slips: int | None  # at most so many on its code sheets
     returning: tuple[str, ...]  # ways to be recognised by who was checked at this issuer before; often none
 
     @classmethod
@@ -107,6 +109,7 @@ class IssuerTerms:
             spki.token_key_id(token_key),
             members.base64("notice_key", signature.check_public_key),
             members.texts("attesters", (1, MAX_PARTS), 32, NAME),
+            members.integer("slips", 1, MAX_SLIPS) if members.has("slips") else None,
             members.texts("returning", (1, MAX_PARTS), 32, NAME) if members.has("returning") else (),
         )
         members.finish()

@@ -132,6 +132,8 @@ class World:
         entry = manifests.issuer(0, token_key=i)
         attesters = list(Level.from_text(changes.get("level", "email")).parts)
         entry |= {"name": self.config.name, "url": self.config.url, "attesters": attesters}
+        if "slips" in changes:
+            entry["slips"] = changes.pop("slips")
         entry |= changes.pop("terms", {})
         return manifests.manifest(
             **{"title": manifests.both(f"Title {i}", f"Titre {i}")} | changes | {"issuers": [entry]}

@@ -39,8 +39,9 @@ def ledger(tmp_path: Path) -> Iterator[tuple[Ledger, str]]:
             server.server_close()
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(issuer, [str(argument) for argument in arguments], catch_exceptions=False)
+def run(*arguments: object, typed: str | None = None) -> Result:
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(issuer, words, input=typed, catch_exceptions=False)
 
 
 def draft_of(url: str, level: str) -> dict[str, object]:
@@ -83,8 +84,16 @@ def test_an_issuer_joins_a_scope_from_the_command_line(tmp_path, ledger):
     assert sheet.stat().st_mode & 0o777 == 0o600
     assert len(sheet.read_text().splitlines()) == 5
     assert sheet.with_suffix(".html").exists()
+    assert sheet.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(ConfigurationError):
         run(*config, "codes", scope.scope_id.hex(), "--number", 3, "--out", tmp_path)
+
+    code = sheet.read_text().splitlines()[-1]
+    typed = f"{code}\nnonsense\n\nhttps://x.example/#scope=aa&slip={code}\n"
+    table = run(*config, "table", scope.scope_id.hex(), typed=typed).output.splitlines()
+    counts = "3 slips; 0 tokens were asked for"
+    refused = "this code is on no sheet of this scope"
+    assert table == [counts, "not used yet", refused, counts, "not used yet", counts]
 
     assert "1 scopes" in run(*config, "issuance").output
     status = run(*config, "status").output

@@ -203,6 +203,14 @@ def test_each_doubt_has_its_warning() -> None:
     assert changed(issuers=[{**issuers[0], "notice_key": organiser}, issuers[1]]) == {"same-party"}
     assert changed(ledger={"origin": manifests.ORIGIN, "key": ledger.to_text()}) == {"same-party"}
     assert changed(origins=["https://issuer0.example:8443"]) == {"same-host"}
+    paper = [issuer | {"attesters": ["in-person"]} for issuer in issuers]
+    assert changed(level="in-person", issuers=paper) == {"slips-without-cap"}
+    capped = [issuer | {"slips": 300} for issuer in paper]
+    assert changed(level="in-person", issuers=capped) == set()
+    assert changed(issuers=[issuers[0] | {"slips": 300}, issuers[1]]) == {"slips-without-sheet"}
+    three = [issuer | {"attesters": ["email", "oidc", "device"]} for issuer in issuers]
+    assert changed(level="2-of:email,oidc,device", issuers=three) == {"level-choice"}
+    assert changed(level="email+oidc+device", issuers=three) == set()
     assert changed(trustees=manifests.trustees(3, 5)) == set()
     assert changed(trustees=manifests.trustees(2, 4)) == {"trustees-few"}
     assert changed(trustees=manifests.trustees(2, 2)) == {"trustees-all"}

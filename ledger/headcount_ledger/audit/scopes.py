@@ -75,6 +75,7 @@ class ScopeRecount:
     children: set[str] = field(default_factory=set)  # hex
     openings: dict[str, int] = field(default_factory=dict)  # issuer → batch
     issued: dict[str, int] = field(default_factory=dict)  # issuer → last published number
+    slips: Counter[str] = field(default_factory=Counter)  # issuer → on all of its code sheets
     notices: list[int] = field(default_factory=list)  # indices
     has_gaps: bool = False  # entries of the log are not served, so that what is missing proves nothing
     _previous: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # author → seq, leaf hash
@@ -168,6 +169,8 @@ class ScopeRecount:
             self.openings.setdefault(body["issuer"], batch)
         elif statement.type == "issuance":
             self._take_issuance(placed, body["issued"], body["day"], faults)
+        elif statement.type == "codes":
+            self._take_sheet(placed, body["number"], faults)
         elif statement.type == "closing":
             self._close(placed, body["day"], batch, day, faults)
 
@@ -186,6 +189,18 @@ class ScopeRecount:
         self.issued[name], self._issuance_day[name] = issued, day
         self._unjudged_since.pop(name, None)
         self._overdue.discard(name)
+
+    def _take_sheet(self, placed: PlacedNotice, number: int, faults: FaultList) -> None:
+        name = author(placed.notice, self.manifest).removeprefix("issuer:")
+        (cap,) = (issuer.slips for issuer in self.manifest.issuers if issuer.name == name)
+        self.slips[name] += number
+        if cap is not None and self.slips[name] > cap:
+            faults.add(
+                "too-many-slips",
+                f"{name} has {self.slips[name]} slips where the terms allow {cap}",
+                index=placed.index,
+                offset=placed.offset,
+            )
 
     def _close(self, placed: PlacedNotice, said_day: int, batch: int, day: int, faults: FaultList) -> None:
         place: Place = {"index": placed.index, "offset": placed.offset}

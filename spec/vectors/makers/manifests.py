@@ -83,6 +83,9 @@ _WRONG: tuple[tuple[str, str, Any], ...] = (
     ("notice-key-not-canonical", "issuers.0.notice_key", encode_base64(b"\xef" + b"\xff" * 30 + b"\x7f")),
     ("attesters-empty", "issuers.0.attesters", []),
     ("attesters-twice-the-same", "issuers.0.attesters", ["email", "email"]),
+    ("slips-none", "issuers.0.slips", 0),
+    ("slips-as-text", "issuers.0.slips", "300"),
+    ("slips-too-many", "issuers.0.slips", 2**32),
     ("returning-empty", "issuers.0.returning", []),
     ("returning-as-text", "issuers.0.returning", "passkey"),
     ("returning-twice-the-same", "issuers.0.returning", ["passkey", "passkey"]),
@@ -141,6 +144,13 @@ def _good() -> list[Case]:
         _ok("eight-issuers", manifests.manifest(8)),
         _ok("level-of-two", manifests.manifest(level="email+device")),
         _ok("level-two-of-three", manifests.manifest(level="2-of:email,oidc,device")),
+        _ok(
+            "slips",
+            manifests.manifest(
+                level="in-person",
+                issuers=[manifests.issuer(0) | {"attesters": ["in-person"], "slips": 300}],
+            ),
+        ),
         _ok("returning", manifests.manifest(issuers=[manifests.issuer(0) | {"returning": ["passkey"]}])),
         _ok("without-optional-members", manifests.manifest(tiers=None, action=None)),
         _ok("round-with-options", manifests.manifest(kind="round", options=manifests.options("A", "B", "C"))),
