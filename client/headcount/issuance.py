@@ -125,9 +125,13 @@ class Conversation:
                 raise
             except (VerificationError, NotEligibleError, NotFoundError):
                 keep(None)  # the session has ended meanwhile; proving again leads to the same signature
-        session = Personhood(self.manifest, self.index, self.transport, self.ask).open_session()
+        personhood = Personhood(self.manifest, self.index, self.transport, self.ask)
+        session, given = personhood.open_session()
         keep(session)
-        return self.sign(url, session, nonce, seed)
+        authenticator = self.sign(url, session, nonce, seed)
+        # Should this fail, the next call signs again with the same session, and does not come here.
+        personhood.offer_account(session, given)
+        return authenticator
 
 
 def _is_key(item: object, token_key: bytes) -> bool:

@@ -21,8 +21,10 @@ from headcount_spec.terms import IssuerTerms
 
 MAX_ATTEMPTS = 5  # at a typed code, as many as an issuer allows
 _MAX_PAGE_CHARS = 1000
+RETURNING = "passkey"  # evidence of who was checked at the issuer before
 _PAGES = ("oidc", "device", "eid")  # evidence for which issuers have pages
 _KNOWN = ("email", "in-person", *_PAGES)
+_NEW_EACH_TIME = ("in-person",)  # evidence that nobody comes back with
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Personhood:
         """The issuer as the manifest names it."""
         return self.manifest.issuers[self.index]
 
-    def open_session(self) -> str:
-        """Prove to be a person; the session that may ask for one signature.
+    def open_session(self) -> tuple[str, tuple[str, ...]]:
+        """Prove to be a person; the session that may ask for one signature, and which evidence was given.
 
         Raises:
             NotEligibleError: this program cannot give the evidence, or the issuer refuses it.
@@ -52,19 +54,40 @@ class Personhood:
         if len(wanted) < needed:
             raise NotEligibleError(f"{self.issuer.name} asks for evidence that this program cannot give")
         session: str | None = None
+        given: tuple[str, ...] = ()
         for _ in range(needed):
-            session, state, wanted = self._prove(self._choose(wanted, needed), session)
+            chosen = self._choose(wanted, needed, given)
+            session, state, wanted = self._prove(chosen, session)
+            given = (*given, chosen)
             if state == "proved":
-                return session
+                return session, given
         raise MalformedError("the issuer asks for more than the scope's level")
 
     def _possible(self, attesters: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in attesters if name in _KNOWN)
 
-    def _choose(self, wanted: tuple[str, ...], needed: int) -> str:
-        """Which evidence comes now: the first, unless the level leaves a choice."""
+    def offer_account(self, session: str, given: tuple[str, ...]) -> None:
+        """Let the person make a passkey to come back with, if the terms allow it and they want to.
+
+        Raises:
+            ProtocolError: what the issuer answers; the proof stands all the same.
+        """
+        checks = [name for name in given if name not in (RETURNING, *_NEW_EACH_TIME)]
+        if RETURNING not in self.issuer.returning or not checks:
+            return
+        if self._answer("remember", 1, choices=("yes", "no")) != "yes":
+            return
+        answer = self._post("sessions/account", {"check": checks[0]}, session=session)
+        self._answer("account-page", 1, page=self._page(answer.get("page")))
+
+    def _choose(self, wanted: tuple[str, ...], needed: int, given: tuple[str, ...]) -> str:
+        """Which evidence comes now: the first, unless the terms leave a choice."""
         if not wanted:
             raise NotEligibleError(f"{self.issuer.name} asks for evidence that this program cannot give")
+        if RETURNING in self.issuer.returning and RETURNING not in given:
+            choices = (*wanted, RETURNING)
+            answer = self._answer("evidence", 1, choices=choices)
+            return answer if answer in choices else wanted[0]
         if needed == len(self.issuer.attesters) or len(wanted) == 1:
             return wanted[0]
         answer = self._answer("evidence", 1, choices=wanted)
