@@ -18,4 +18,10 @@ if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id 
     apt-get update -q
     apt-get install -q -y --no-install-recommends chromium
 fi
+# A real mail server takes the codes; without root it could not run.
+if ! command -v postfix >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postfix
+fi
 (cd conformance/npm && npm ci --no-progress)
+(cd conformance/oidc && npm ci --no-progress)

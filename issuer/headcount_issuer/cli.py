@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from headcount_issuer.attesters.email import EmailConfig
 from headcount_issuer.config import IssuerConfig
+from headcount_issuer.dkim_key import create_key, dns_record
 from headcount_issuer.enrolment import Draft
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.sheet_commands import codes, table
@@ -90,6 +92,25 @@ def enrol(config_path: Path, draft: Path) -> None:
         click.echo(f"token key and notice key are in {path.name}; publish it, then run this command again")
     else:
         click.echo(f"scope {answer.scope.hex()} is open at this issuer")
+
+
+@issuer.command("dkim-key")
+@click.argument("path", metavar="FILE", type=_FILE)
+@click.option("--selector", default="headcount", show_default=True, help="Name of the key in the DNS.")
+@click.pass_obj
+def dkim_key(config_path: Path, path: Path, selector: str) -> None:
+    """Make a key that signs the issuer's mails, and print what goes into the DNS and into the settings."""
+    config = IssuerConfig.from_file(config_path)
+    email = config.attesters.get("email")
+    if not isinstance(email, EmailConfig):
+        raise ConfigurationError("this issuer sends no mails")
+    create_key(path)
+    domain = email.sender.rpartition("@")[2]
+    record = dns_record(path)
+    strings = [record[i : i + 255] for i in range(0, len(record), 255)]  # RFC 1035, Section 3.3
+    click.echo(f"{selector}._domainkey.{domain}. TXT {' '.join(map(json.dumps, strings))}")
+    click.echo(f"\n[issuer.attesters.email.dkim]\nselector = {json.dumps(selector)}")
+    click.echo(f"key_file = {json.dumps(str(path.resolve()))}")
 
 
 issuer.add_command(codes)

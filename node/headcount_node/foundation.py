@@ -81,12 +81,18 @@ class Foundation:
         email = f"""
 [issuer.attesters.email]
 sender = {_quoted(self.mail.sender)}
+# mails_per_hour = 10000     # to everybody together
+# work = 100000              # hashes, twice the average, that a program pays for a mail
 
 [issuer.attesters.email.smtp]
 host = {_quoted(self.mail.host)}
 port = {self.mail.port}
 # tls = "starttls"           # or "implicit", for a server on another machine
 # user = "…"                 # and password_file = "…", if it asks for them
+
+# [issuer.attesters.email.dkim]   # headcount issuer dkim-key makes the key, and prints these lines
+# selector = "…"
+# key_file = "…"
 """
         in_person = """
 [issuer.attesters.in-person]

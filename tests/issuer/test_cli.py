@@ -122,6 +122,21 @@ def test_without_init_nothing_is_made(tmp_path):
     assert not (tmp_path / "issuer" / "issuer.sqlite").exists()
 
 
+def test_a_dkim_key_is_made_once_and_what_is_printed_can_be_used(tmp_path):
+    run("init", tmp_path, "--sender", "codes@issuer.example")
+    path = tmp_path / "headcount.toml"
+    config = ("--config", path)
+    output = run(*config, "dkim-key", tmp_path / "dkim.pem", "--selector", "s1").output
+    assert output.startswith('s1._domainkey.issuer.example. TXT "v=DKIM1; k=rsa; p=MII')
+    with pytest.raises(ConfigurationError):
+        run(*config, "dkim-key", tmp_path / "dkim.pem")
+    path.write_text(path.read_text() + output.partition("\n")[2])
+    assert "attesters email" in run(*config, "status").output
+    (tmp_path / "dkim.pem").chmod(0o644)
+    with pytest.raises(ConfigurationError):
+        run(*config, "status")
+
+
 def test_every_command_has_help():
     assert run("--help").exit_code == 0
     for name, command in issuer.commands.items():

@@ -73,7 +73,7 @@ def test_addresses_are_two_origins(tmp_path: Path, public: str, personhood: str)
 
 def test_a_wrong_value_leaves_nothing_behind(tmp_path: Path) -> None:
     wrong = Foundation("http://localhost:1", "http://localhost:2", ("email",), Mail("no host", 25, "x"), 60)
-    with pytest.raises(ConfigurationError, match="smtp"):
+    with pytest.raises(ConfigurationError, match="sender"):
         wrong.create(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
