@@ -8,6 +8,7 @@ a minute, so that forged tokens cannot make us ask.
 from __future__ import annotations
 
 import base64
+import logging
 import re
 import threading
 import urllib.parse
@@ -30,6 +31,10 @@ AGAIN_S = 60  # keys are not asked for more often
 _TIMEOUT_S = 10
 _MAX_BYTES = 262_144
 _PLACE = re.compile(r"\Ahttps://[^\s/]|\Ahttp://(?:localhost|127\.0\.0\.1)(?::[0-9]+)?(?:/|\Z)")
+
+
+# At INFO it would write down the moment of every log-in.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import re
-import urllib.parse
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,32 +18,9 @@ from headcount_issuer.attesters.in_person import format_code
 from headcount_issuer.attesters.passkey import PasskeyConfig
 from headcount_issuer.person import key_proof
 from passkeys import ISSUER, Browser, begin, by_page, remember
+from spellings import spellings
 
 N = 12
-
-
-def spellings(value: bytes) -> set[bytes]:
-    """The value in clear and in every encoding in which a program might leave it."""
-    found = {value, value[::-1], urllib.parse.quote(value).encode()}
-    for data in (
-        value,
-        hashlib.sha256(value).digest(),
-        hashlib.sha1(value, usedforsecurity=False).digest(),
-        hashlib.md5(value, usedforsecurity=False).digest(),
-    ):
-        found |= {data, data.hex().encode(), data.hex().upper().encode(), repr(data).encode()}
-        for start in range(3):  # base64 inside longer base64 has one of three alignments
-            part = data[start:]
-            part = part[: len(part) - len(part) % 3]
-            found |= {base64.b64encode(part), base64.urlsafe_b64encode(part), base64.b32encode(data)}
-    text = value.decode("latin-1")
-    found |= {
-        text.encode("utf-16-le"),
-        text.encode("utf-16-be"),
-        text.upper().encode(),
-        text.lower().encode(),
-    }
-    return {item for item in found if len(item) >= 6}
 
 
 def test_nothing_that_identifies_anybody_is_left(world, person, tmp_path, caplog, capfd):
