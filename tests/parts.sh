@@ -18,6 +18,11 @@ if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id 
     apt-get update -q
     apt-get install -q -y --no-install-recommends chromium
 fi
+# A sheet of codes is printed in Arabic.
+if [ ! -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends fonts-dejavu-core
+fi
 # A real mail server takes the codes; without root it could not run.
 if ! command -v postfix >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     apt-get update -q

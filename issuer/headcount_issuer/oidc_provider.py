@@ -28,6 +28,8 @@ from headcount_spec.jcs import JSON, parse_json
 
 KEPT_S = 3600
 AGAIN_S = 60  # keys are not asked for more often
+PAUSE_S = 5  # after a provider has not answered
+_NEVER = -(2**62)
 _TIMEOUT_S = 10
 _MAX_BYTES = 262_144
 _PLACE = re.compile(r"\Ahttps://[^\s/]|\Ahttp://(?:localhost|127\.0\.0\.1)(?::[0-9]+)?(?:/|\Z)")
@@ -70,6 +72,7 @@ class Provider:
         )
         self._lock = threading.Lock()
         self._known: _Known | None = None
+        self._failed_at = _NEVER
 
     def close(self) -> None:
         """Close the connections."""
@@ -140,9 +143,17 @@ class Provider:
     def _ask(self) -> _Known:
         with self._lock:
             now = self._clock()
-            if self._known is None or not self._known.asked_at <= now < self._known.asked_at + KEPT_S:
+            if self._known is not None and self._known.asked_at <= now < self._known.asked_at + KEPT_S:
+                return self._known
+            # Those who wait here must not wait one after the other for a provider that is down.
+            if self._failed_at <= now < self._failed_at + PAUSE_S:
+                raise UnavailableError("the log-in provider does not answer", PAUSE_S)
+            try:
                 metadata = self._discover()
                 self._known = _Known(metadata, self._keys(metadata), now, now)
+            except UnavailableError:
+                self._failed_at = self._clock()
+                raise
             return self._known
 
     def _renew(self, known: _Known) -> _Known:

@@ -19,7 +19,7 @@ import parts
 import ports
 from headcount_issuer.attester import Asking, Means, PageStep, Proof, Redirect
 from headcount_issuer.attesters.oidc import OidcAttester, OidcConfig
-from headcount_issuer.oidc_provider import AGAIN_S
+from headcount_issuer.oidc_provider import AGAIN_S, PAUSE_S
 from headcount_spec.errors import CodeRefusedError, UnavailableError
 from headcount_spec.members import Members
 
@@ -229,6 +229,9 @@ def test_a_provider_that_is_gone_is_said_so_and_asked_again(tmp_path: Path) -> N
         attester.act(begin(attester), ASKING, {}, "s")
     back = Certified(fields, [key("a")])
     try:
+        with pytest.raises(UnavailableError):  # not at once
+            attester.act(begin(attester), ASKING, {}, "s")
+        attester._provider._clock = lambda: int(time.time()) + PAUSE_S
         assert prove(attester, "ada").proves == "oidc"
     finally:
         back.stop()
