@@ -21,6 +21,8 @@ import keys
 import manifests
 from headcount_engine import rsa
 from headcount_issuer.app import create_app
+from headcount_issuer.attesters.combination import Combination
+from headcount_issuer.attesters.in_person import InPersonConfig
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.keys import write_private
@@ -30,6 +32,7 @@ from headcount_node.config import Listen
 from headcount_node.hot_issuer import HotIssuer
 from headcount_node.public import listen, serve
 from headcount_spec.jcs import canonicalise
+from headcount_spec.level import Level
 from headcount_spec.scope import Manifest
 from headcount_spec.token import TokenRequest
 
@@ -41,7 +44,7 @@ def main(port: int, folder: Path, requests: Path, people: int) -> None:
         url="http://localhost:8001",
         directory=folder / "issuer",
         ledger="http://localhost:1/ledger",
-        attesters=("in-person",),
+        attesters={"in-person": InPersonConfig()},
         max_sessions=10_000_000,
         session_s=3600,
     )
@@ -53,7 +56,12 @@ def main(port: int, folder: Path, requests: Path, people: int) -> None:
         n = keys.token_key(0).public.n
         with requests.open("wb") as file:
             for _ in range(people):
-                session = Session(scope.scope_id, scope.origins[0], "in-person", 0)
+                session = Session(
+                    scope.scope_id,
+                    scope.origins[0],
+                    "/",
+                    Combination(Level.from_text("in-person"), ("in-person",)),
+                )
                 session.tags = (secrets.token_bytes(32),)
                 bearer = issuer._sessions.open(session)
                 message = (2 + secrets.randbelow(n - 4)).to_bytes(256, "big")

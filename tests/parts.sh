@@ -18,4 +18,20 @@ if ! command -v softhsm2-util >/dev/null && command -v apt-get >/dev/null && [ "
     apt-get update -q
     apt-get install -q -y --no-install-recommends softhsm2
 fi
+# Chromium, whose virtual authenticator makes and shows passkeys.
+if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends chromium
+fi
+# A sheet of codes is printed in Arabic.
+if [ ! -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends fonts-dejavu-core
+fi
+# A real mail server takes the codes; without root it could not run.
+if ! command -v postfix >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postfix
+fi
 (cd conformance/npm && npm ci --no-progress)
+(cd conformance/oidc && npm ci --no-progress)

@@ -28,10 +28,12 @@ import manifests
 import ports
 from headcount import HttpTransport, PledgeFile, PledgeStore, Question, pledge, prove, scope
 from headcount_issuer.app import create_app as issuer_app
-from headcount_issuer.config import IssuerConfig, SmtpConfig
+from headcount_issuer.attesters.email import EmailConfig
+from headcount_issuer.config import IssuerConfig
 from headcount_issuer.enrolment import Opened
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.keys import write_private
+from headcount_issuer.mail import SmtpConfig
 from headcount_issuer.notices import LedgerIntake
 from headcount_ledger import ledger as ledgers
 from headcount_ledger.app import create_app as ledger_app
@@ -133,7 +135,15 @@ class Edge(httpx.BaseTransport):
 class Town:
     """Everything above on a folder: ledger/, verifier/, issuer0/ …, logs/ are what the roles leave behind."""
 
-    def __init__(self, folder: Path, n_issuers: int = 1, *, served: bool = False, **issuer: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        n_issuers: int = 1,
+        *,
+        served: bool = False,
+        email: Mapping[str, Any] | None = None,
+        **issuer: Any,
+    ) -> None:
         self.folder = folder
         self.clock = Clock()
         self.exchanges: list[Exchange] = []
@@ -148,6 +158,8 @@ class Town:
         (self._smtp,) = ports.free_ports(0)
         self.mailbox = Mailbox(self._smtp)
         self.mailbox.start()
+        smtp = SmtpConfig("127.0.0.1", self._smtp)
+        self._email = EmailConfig("issuer@issuer.example", smtp, **(email or {}))
         self._closing.callback(self.mailbox.stop)
         self._start(issuer)
         self._network = self._connect()
@@ -184,7 +196,7 @@ class Town:
             "url": self.issuer_urls[i],
             "directory": self.folder / f"issuer{i}",
             "ledger": self.ledger_url,
-            "smtp": SmtpConfig("127.0.0.1", self._smtp, "issuer@issuer.example"),
+            "attesters": {"email": self._email},
         }
         config = IssuerConfig(**{**settings, **changes})
         Issuer.create(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headcount_ledger.audit import AuditReport, Fault, ReceiptState, ScopeCount
+from headcount_spec.level import Level
 from headcount_spec.text import format_day
 
 # What was proven of each person, never "people" for less.
@@ -19,9 +20,13 @@ _LEVELS = {
 
 def count_words(count: int, level: str) -> str:
     """A count with its level: "50 confirmed e-mail addresses"."""
-    parts = level.split("+")
+    demanded = Level.from_text(level)
+    parts = demanded.parts
     if not all(part in _LEVELS for part in parts):
         return f"{count} pledges at level {level}"
+    if demanded.is_choice:
+        kinds = ", ".join(_LEVELS[part][0] for part in parts)
+        return f"{count} pledges, each with {demanded.needed} of: {kinds}"
     return f"{count} " + ", each with a ".join(
         [_LEVELS[parts[0]][count != 1], *(_LEVELS[part][0] for part in parts[1:])]
     )

@@ -86,14 +86,45 @@ def asker(address: str | None) -> Ask:
         again = "that code was refused, try again: " if question.attempt > 1 else ""
         if question.kind == "mailed-code":
             return _prompt(f"{again}code from the mail of {name}")
+        if question.kind == "page-code":
+            if question.attempt == 1:
+                click.echo(f"open in a browser, for {shown(name)}: {shown(question.page or '')}", err=True)
+            return _prompt(f"{again}code that the page shows at the end")
+        if question.kind == "evidence":
+            # Who has named an address proves that one.
+            given = address is not None and "email" in question.choices
+            return "email" if given else _choose(question.choices, name)
+        if question.kind == "remember":
+            return _prompt(f"make a passkey, to come back to {name} with", click.Choice(question.choices))
+        if question.kind == "account-page":
+            click.echo(f"open in a browser, for {shown(name)}: {shown(question.page or '')}", err=True)
+            return _prompt("press Enter when it is done", default="done")
         return _prompt(f"{again}code on your slip (for {name})")
 
     return ask
 
 
-def _prompt(text: str) -> str:
+_EVIDENCE = {
+    "email": "an e-mail address",
+    "oidc": "a log-in",
+    "in-person": "a slip of paper with a code",
+    "device": "a passkey",
+    "eid": "an electronic identity",
+    "passkey": "the passkey that you made there before",
+}
+
+
+def _choose(choices: tuple[str, ...], name: str) -> str:
+    for choice in choices:
+        click.echo(f"  {choice}: {_EVIDENCE.get(choice, choice)}", err=True)
+    return _prompt(f"what to show to {name}", click.Choice(choices))
+
+
+def _prompt(text: str, kind: click.Choice[str] | None = None, default: str | None = None) -> str:
     try:
-        answer: str = click.prompt(shown(text), err=True)
+        answer: str = click.prompt(
+            shown(text), err=True, type=kind, default=default, show_default=default is None
+        )
     except click.Abort:
         click.echo(err=True)  # what follows is not the answer
         raise

@@ -58,6 +58,13 @@ TABLES: dict[str, Rule] = {
         "the scope and all that depend on it have closed, then headcount issuer close",
         "with the scope's tag key and a slip, that the slip is genuine",
     ),
+    "accounts": Rule(
+        "accounts that their holders opened: what was proved and the pseudonym, sealed under the passkey",
+        "to come back by passkey without a new check",
+        "its holder ends it, or the issuer ends",
+        "nothing without the passkey's credential id, which is kept nowhere; where authenticators count, two "
+        "copies of the file tell which accounts were used in between",
+    ),
     "notices": Rule(
         "what this issuer has said in the ledger",
         "to say it again until the ledger has taken it",
@@ -79,6 +86,13 @@ FILES: dict[str, Rule] = {
         "to sign openings, numbers of tokens, code sheets, destructions",
         "the issuer ends",
         "nothing",
+    ),
+    r"keys/account\.key": Rule(
+        "key of the pseudonyms from which all tags are made",
+        "a person has the same tag by every way of proving themselves",
+        "the issuer ends",
+        "with the tag keys of several scopes, in which of them a given address or account took part; "
+        "alone, nothing",
     ),
     r"keys/[0-9a-f]{64}\.pem": Rule(
         "token key of one scope",

@@ -267,6 +267,12 @@ class Store:
         """Keep the tags of a sheet of codes, inside a transaction."""
         connection.execute(insert(codes), [{"number": number, "tag": tag} for tag in sorted(sheet)])
 
+    def count_codes(self, number: int) -> int:
+        """How many codes stand on all of the scope's sheets."""
+        query = select(func.count()).select_from(codes).where(codes.c.number == number)
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def has_code(self, number: int, tag: bytes) -> bool:
         """Whether this is the tag of a code on one of the scope's sheets."""
         query = select(codes.c.tag).where(codes.c.number == number, codes.c.tag == tag)

@@ -79,13 +79,24 @@ class Foundation:
 
     def settings(self) -> str:
         """The text of the node's TOML file."""
-        mail = f"""
-[issuer.smtp]
+        email = f"""
+[issuer.attesters.email]
+sender = {_quoted(self.mail.sender)}
+# mails_per_hour = 10000     # to everybody together
+# work = 100000              # hashes, twice the average, that a program pays for a mail
+
+[issuer.attesters.email.smtp]
 host = {_quoted(self.mail.host)}
 port = {self.mail.port}
-sender = {_quoted(self.mail.sender)}
 # tls = "starttls"           # or "implicit", for a server on another machine
 # user = "…"                 # and password_file = "…", if it asks for them
+
+# [issuer.attesters.email.dkim]   # headcount issuer dkim-key makes the key, and prints these lines
+# selector = "…"
+# key_file = "…"
+"""
+        in_person = """
+[issuer.attesters.in-person]
 """
         return f"""\
 # The roles of this node. One whose table is taken out does not run here; paths are relative to this file.
@@ -108,11 +119,10 @@ name = {_quoted(_host(self.personhood))}
 url = {_quoted(self.personhood)}
 directory = "issuer"
 ledger = {_quoted(f"{self.public}/ledger")}
-attesters = {_quoted(list(self.attesters))}
 
 [issuer.custody]
 passphrase_file = "issuer.passphrase"  # opens the issuer's keys; best kept on another disk
-{mail if "email" in self.attesters else ""}"""
+{email if "email" in self.attesters else ""}{in_person if "in-person" in self.attesters else ""}"""
 
 
 def _check_addresses(public: str, personhood: str) -> None:

@@ -13,7 +13,10 @@ from headcount_verifier import Redeemer
 
 LEVELS = {
     "email": "confirmed e-mail addresses",
+    "oidc": "accounts at identity providers",
     "in-person": "codes handed out in person",
+    "device": "devices with a passkey",
+    "eid": "electronic identities",
 }
 CSP = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 from headcount_spec import jcs
 from headcount_spec.errors import MalformedError
 from headcount_spec.jcs import JSON
+from headcount_spec.level import Level
 from headcount_spec.policy import NO_QUORUM, Policy
 from headcount_spec.scope import Manifest
+from headcount_spec.terms import IssuerTerms
 from headcount_spec.text import format_day, is_plain
 
 ERROR: Literal["error"] = "error"
@@ -61,6 +63,7 @@ _REQUIRED_INSIDE: dict[str, tuple[str, ...]] = {
 }
 _IN_LANGUAGES = ("title", "texts", "addressee", "data_use", "end_of_life")
 _IN_LANGUAGES_INSIDE = {"options": "label", "tiers": "effect", "action": "what"}
+_NEW_EACH_TIME = frozenset({"in-person"})  # evidence that is not the same person's in the next scope
 # Explicit directional embeddings, overrides and isolates: what is read is not what stands there.
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -162,11 +165,21 @@ def _malformed(exc: MalformedError) -> Finding:
 
 
 def _contradictions(manifest: Manifest) -> Iterator[Finding]:
-    parts = set(manifest.level.split("+"))
-    asked: set[str] = set().union(*(issuer.attesters for issuer in manifest.issuers))
-    if parts != asked:
-        message = "The level must name exactly the checks that the issuers make: levels are never mixed."
+    level = Level.from_text(manifest.level)
+    if not level.names(issuer.attesters for issuer in manifest.issuers):
+        message = (
+            "The level must name exactly the checks that the issuers make, in their order: "
+            "levels are never mixed."
+        )
         yield Finding(ERROR, "level-mixed", "$.level", message)
+    if level.is_choice:
+        n, k = len(level.parts), level.needed
+        message = f"People who share what they have get {n} tokens for every {k} of them, as each may choose."
+        yield Finding(WARNING, "level-choice", "$.level", message)
+    for i, issuer in enumerate(manifest.issuers):
+        yield from _slips(f"$.issuers[{i}].slips", issuer)
+        if issuer.returning:
+            yield _returning(f"$.issuers[{i}].returning", issuer)
     if manifest.action is not None and manifest.action.date <= manifest.closes:
         message = "People act before the count is final."
         yield Finding(WARNING, "action-before-close", "$.action.date", message)
@@ -174,6 +187,27 @@ def _contradictions(manifest: Manifest) -> Iterator[Finding]:
         if tier.count > manifest.threshold:
             message = "This tier lies above the threshold."
             yield Finding(WARNING, "tier-above-threshold", f"$.tiers[{i}].count", message)
+
+
+def _slips(path: str, issuer: IssuerTerms) -> Iterator[Finding]:
+    has_sheets = "in-person" in issuer.attesters
+    if has_sheets and issuer.slips is None:
+        message = "Nothing says how many slips there may be: more could be printed for nobody."
+        yield Finding(WARNING, "slips-without-cap", path, message)
+    elif issuer.slips is not None and not has_sheets:
+        yield Finding(
+            ERROR, "slips-without-sheet", path, "The issuer hands out no slips that could be counted."
+        )
+
+
+def _returning(path: str, issuer: IssuerTerms) -> Finding:
+    if set(issuer.attesters) <= _NEW_EACH_TIME:
+        message = "A slip is another one in each scope: who comes back with an old one would count twice."
+        return Finding(ERROR, "returning-without-check", path, message)
+    message = (
+        "Who likes can open an account there; its key joins what that person takes part in at this issuer."
+    )
+    return Finding(WARNING, "accounts", path, message)
 
 
 def _neighbours(manifest: Manifest, siblings: Iterable[Manifest]) -> Iterator[Finding]:

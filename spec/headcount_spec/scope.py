@@ -16,10 +16,10 @@ from typing import Any, NewType
 
 from headcount_spec import jcs
 from headcount_spec.errors import MalformedError, ScopeClosedError
+from headcount_spec.level import Level
 from headcount_spec.members import LANGUAGE, LINE, Labels, Members, check_unique
 from headcount_spec.policy import Policy
 from headcount_spec.terms import (
-    LEVEL,
     MAX_ISSUERS,
     MAX_LABEL_CHARS,
     MAX_TEXT_CHARS,
@@ -124,7 +124,7 @@ class Manifest:
             threshold=members.integer("threshold", 1),
             tiers=_tiers(members, languages),
             action=ActionDate.read(members.object("action"), languages) if members.has("action") else None,
-            level=members.text("level", 100, LEVEL),
+            level=str(members.decoded("level", Level.from_text)),
             issuers=_issuers(members),
             organisers=OrganiserTerms.read(members.object("organisers")),
             trustees=TrusteeTerms.read(members.object("trustees")) if members.has("trustees") else None,

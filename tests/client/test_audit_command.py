@@ -249,4 +249,6 @@ def test_the_count_with_its_level() -> None:
     assert count_words(50, "email") == "50 confirmed e-mail addresses"
     assert count_words(2, "email+device") == "2 confirmed e-mail addresses, each with a device with a passkey"
     assert count_words(0, "in-person") == "0 codes handed out in person"
+    two_of_three = "3 pledges, each with 2 of: confirmed e-mail address, account at an identity provider, "
+    assert count_words(3, "2-of:email,oidc,device") == two_of_three + "device with a passkey"
     assert count_words(3, "vouching") == "3 pledges at level vouching"

@@ -14,6 +14,7 @@ import keys
 import manifests
 import softhsm
 from headcount_issuer import sealed_key
+from headcount_issuer.attesters.in_person import InPersonConfig
 from headcount_issuer.cli import issuer
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.custody import CustodyConfig, Secret, encrypt_keys
@@ -127,7 +128,7 @@ def config_of(tmp_path: Path, custody: str) -> IssuerConfig:
     path = tmp_path / "headcount.toml"
     path.write_text(
         '[issuer]\nname = "issuer.example"\nurl = "http://localhost:8001"\ndirectory = "issuer"\n'
-        f'ledger = "http://localhost:8000/ledger"\nattesters = ["in-person"]\n\n[issuer.custody]\n{custody}\n'
+        f'ledger = "http://localhost:8000/ledger"\n\n[issuer.attesters.in-person]\n\n[issuer.custody]\n{custody}\n'
     )
     return IssuerConfig.from_file(path)
 
@@ -274,7 +275,11 @@ def test_create_makes_the_notice_key_beside_the_token(tmp_path, token, secret):
     write_private(tmp_path / "pin", softhsm.PIN.encode())
     custody = CustodyConfig(secret, softhsm.module(), softhsm.LABEL, Secret(tmp_path / "pin"))
     config = IssuerConfig(
-        "i.example", "http://localhost:1", tmp_path / "issuer", "http://localhost:2", ("in-person",)
+        "i.example",
+        "http://localhost:1",
+        tmp_path / "issuer",
+        "http://localhost:2",
+        {"in-person": InPersonConfig()},
     )
     config = dataclasses.replace(config, custody=custody)
     Issuer.create(config)

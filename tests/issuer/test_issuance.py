@@ -248,8 +248,8 @@ def test_tags_of_one_person_differ_between_scopes(world, config):
 
 def test_a_mail_domain_has_its_quota_and_large_providers_have_none(world, person, problem_of):
     world.issuer.close()
-    object.__setattr__(world.config, "domain_quota", 2)
-    object.__setattr__(world.config, "domain_quotas", {"big.example.com": 9})
+    object.__setattr__(world.config.attesters["email"], "domain_quota", 2)
+    object.__setattr__(world.config.attesters["email"], "domain_quotas", {"big.example.com": 9})
     world.start()
     scope = world.open()
 

@@ -191,6 +191,7 @@ import os, signal, sys
 from pathlib import Path
 
 from headcount_issuer import signing, store, tags
+from headcount_issuer.attesters.in_person import InPersonConfig
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.issuer import Issuer
 from headcount_spec.members import Members
@@ -226,12 +227,16 @@ def after(owner, name):
     "before answering": lambda: after(store.Store, "burn_together"),
 }[step]()
 config = IssuerConfig(
-    "issuer.example", "http://localhost:8001", Path(folder), "http://localhost:1/ledger", ("in-person",)
+    "issuer.example",
+    "http://localhost:8001",
+    Path(folder),
+    "http://localhost:1/ledger",
+    {"in-person": InPersonConfig()},
 )
 with Issuer.open(config, lambda: int(os.environ["NOW"]), lambda entry: None) as issuer:
     evidence = Members({"code": code}, "evidence")
-    begun = issuer.issuance.begin(ScopeId(bytes.fromhex(scope)), "in-person", evidence, None)
-    issuer.issuance.sign(begun.bearer, bytes.fromhex(request), None)
+    bearer, _ = issuer.issuance.begin(ScopeId(bytes.fromhex(scope)), "in-person", evidence, None)
+    issuer.issuance.sign(bearer, bytes.fromhex(request), None)
 print("answered")
 """
 

@@ -142,6 +142,21 @@ def successor_from(seal: int, scope: str | None = None) -> Ledger:
     return edited(lambda b: b[2].entries.append(manifests.manifest_notice(two).to_bytes()))
 
 
+def sheets_of(*numbers: int) -> Ledger:
+    """A meeting whose terms allow five slips, on sheets of these numbers."""
+    entry = manifests.issuer(0, token_key=4) | {"attesters": ["in-person"], "slips": 5}
+    meeting = manifests.manifest(title=manifests.both("Meet", "Venez"), level="in-person", issuers=[entry])
+    batches = ledgers.copied()
+    batches[0].entries += ledgers.raw(manifests.manifest_notice(meeting), *manifests.text_notices(meeting))
+    (last,) = manifests.openings(meeting)
+    batches[0].entries.append(last.to_bytes())
+    for number in numbers:
+        body = {"root": "00" * 32, "number": number}
+        last = manifests.notice(meeting, "issuer", "codes", body, last, manifests.ISSUER_SEEDS[:1])
+        batches[2].entries.append(last.to_bytes())
+    return ledgers.build(batches)
+
+
 def odd_issuance() -> Ledger:
     batches = ledgers.copied()
     at = next(i for i, e in enumerate(batches[3].entries) if is_type("issuance")(ledgers.parsed(e)))
@@ -351,6 +366,8 @@ RULES: list[tuple[str, Callable[[], Ledger]]] = [
     ("issuance-below-pledges", lambda: issuance_of((3, 16), (4, 0))),
     ("issuance-below-pledges", lambda: issuance_of((3, 0), (5, 16))),
     ("missing-issuance", lambda: issuance_of()),
+    ("too-many-slips", lambda: sheets_of(6)),
+    ("too-many-slips", lambda: sheets_of(3, 2, 1)),
 ]  # fmt: skip
 
 
@@ -360,6 +377,11 @@ def test_a_broken_rule_is_named(code: str, make: Callable[[], Ledger]) -> None:
     assert code in {fault.code for fault in report.faults}
     assert not report.ok
     report.to_json()
+
+
+def test_as_many_slips_as_the_terms_allow_are_no_fault() -> None:
+    assert "too-many-slips" not in codes(sheets_of(3, 2))
+    assert "forged-notice" not in codes(sheets_of(3, 2))
 
 
 def test_every_name_is_used() -> None:

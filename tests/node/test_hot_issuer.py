@@ -17,12 +17,14 @@ import keys
 import manifests
 from asgi import AsgiClient
 from headcount_issuer.app import create_app
+from headcount_issuer.attesters.combination import Combination
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.keys import write_private
 from headcount_issuer.session import Session
 from headcount_node.bridge import Bridge
 from headcount_node.hot_issuer import HotIssuer
+from headcount_spec.level import Level
 from headcount_spec.scope import Manifest
 from headcount_spec.token import TokenRequest
 
@@ -39,7 +41,12 @@ class World:
     hot: AsgiClient
 
     def bearer(self, tag: bytes | None = None) -> str:
-        session = Session(self.scope.scope_id, self.scope.origins[0], "in-person", 0)
+        session = Session(
+            self.scope.scope_id,
+            self.scope.origins[0],
+            "/",
+            Combination(Level.from_text("in-person"), ("in-person",)),
+        )
         session.tags = (tag or secrets.token_bytes(32),)
         return self.issuer._sessions.open(session)
 
@@ -55,7 +62,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         "http://localhost:8001",
         tmp_path / "issuer",
         "http://localhost:1/ledger",
-        ("in-person",),
+        {"in-person": InPersonConfig()},
     )
     Issuer.create(config)
     notice_key = Ed25519PrivateKey.from_private_bytes(manifests.ISSUER_SEEDS[0])

@@ -56,7 +56,7 @@ def storm(works: Sequence[Callable[[], T]]) -> list[T]:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[story.Town]:
-    with story.Town(tmp_path_factory.mktemp("town"), served=True, mails_per_address=50) as made:
+    with story.Town(tmp_path_factory.mktemp("town"), served=True, email={"mails_per_address": 50}) as made:
         yield made
 
 

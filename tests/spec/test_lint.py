@@ -130,6 +130,12 @@ def test_a_level_names_what_the_issuers_check() -> None:
     assert level("email", ["email"], ["device"]) == mixed
     assert level("email+device", ["email"]) == mixed
     assert level("oidc", ["email"]) == mixed
+    assert level("device+email", ["email", "device"]) == mixed
+    three = ["email", "oidc", "device"]
+    assert level("2-of:email,oidc,device", three, three) == []
+    assert level("2-of:email,oidc,device", three, ["email"]) == mixed
+    assert level("2-of:device,email,oidc", three) == mixed
+    assert level("email+oidc+device", three) == []
 
 
 def test_a_token_key_serves_one_scope() -> None:
@@ -220,6 +226,14 @@ def test_each_doubt_has_its_warning() -> None:
     assert changed(issuers=[{**issuers[0], "notice_key": organiser}, issuers[1]]) == {"same-party"}
     assert changed(ledger={"origin": manifests.ORIGIN, "key": ledger.to_text()}) == {"same-party"}
     assert changed(origins=["https://issuer0.example:8443"]) == {"same-host"}
+    paper = [issuer | {"attesters": ["in-person"]} for issuer in issuers]
+    assert changed(level="in-person", issuers=paper) == {"slips-without-cap"}
+    capped = [issuer | {"slips": 300} for issuer in paper]
+    assert changed(level="in-person", issuers=capped) == set()
+    assert changed(issuers=[issuers[0] | {"slips": 300}, issuers[1]]) == {"slips-without-sheet"}
+    three = [issuer | {"attesters": ["email", "oidc", "device"]} for issuer in issuers]
+    assert changed(level="2-of:email,oidc,device", issuers=three) == {"level-choice"}
+    assert changed(level="email+oidc+device", issuers=three) == set()
     assert changed(trustees=manifests.trustees(3, 5)) == set()
     assert changed(trustees=manifests.trustees(2, 4)) == {"trustees-few"}
     assert changed(trustees=manifests.trustees(2, 2)) == {"trustees-all"}
@@ -251,3 +265,20 @@ def test_a_draft_without_errors_is_a_manifest(value: dict[str, Any]) -> None:
 def test_any_json_is_linted(value: Any) -> None:
     assert errors(value)
     errors({**DRAFT, "title": value, "issuers": value})
+
+
+def test_accounts_are_said_to_join_scopes() -> None:
+    draft = careful()
+    draft["issuers"][1]["returning"] = ["passkey"]
+    found = lint(draft, today=manifests.OPENS)
+    assert [(finding.code, finding.path) for finding in found] == [("accounts", "$.issuers[1].returning")]
+    assert errors(draft, today=manifests.OPENS) == []
+
+
+def test_nobody_comes_back_where_only_slips_are_taken() -> None:
+    draft = careful()
+    draft["level"] = "email+in-person"
+    draft["issuers"][1] |= {"attesters": ["in-person"], "returning": ["passkey"]}
+    assert errors(draft, today=manifests.OPENS) == [("returning-without-check", "$.issuers[1].returning")]
+    draft["issuers"][1]["attesters"] = ["email", "in-person"]
+    assert errors(draft, today=manifests.OPENS) == []

@@ -25,6 +25,9 @@ BEYOND = {
     "title-with-private-use-character",
     "title-with-unassigned-character",
     "title-with-character-of-unicode-15",
+    "level-part-twice",
+    "level-two-of-four",
+    "level-two-of-two",
     "opens-after-freezes",
     "freezes-after-closes",
     "issuer-url-with-newline",  # Python's $ matches before a newline at the end, ECMA-262's does not

@@ -53,6 +53,7 @@ SENTENCES = MappingProxyType(
         "wrong-issuance": "an issuer's published number of tokens falls, is not rounded, or grows after its "
         "key is destroyed",
         "issuance-below-pledges": "there are more pledges than an issuer says it has signed tokens for",
+        "too-many-slips": "an issuer has printed more slips than the terms allow",
         "missing-issuance": "an issuer has not published its number of tokens for seven days",
         # What this auditor holds.
         "broken-promise": "an entry that the ledger promised by a day is not there",

@@ -86,6 +86,7 @@ class ScopeRecount:
     issued: dict[str, int] = field(default_factory=dict)  # issuer → last published number
     issuances: dict[str, list[Issuance]] = field(default_factory=dict)  # by issuer
     destroyed: dict[str, set[str]] = field(default_factory=dict)  # issuer → keys of its that it says are gone
+    slips: Counter[str] = field(default_factory=Counter)  # issuer → on all of its code sheets
     notices: list[int] = field(default_factory=list)  # indices
     has_gaps: bool = False  # entries of the log are not served, so that what is missing proves nothing
     _previous: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # author → seq, leaf hash
@@ -182,6 +183,8 @@ class ScopeRecount:
         elif (statement.role, statement.type) == ("issuer", "destruction"):
             name = author(placed.notice, self.manifest).removeprefix("issuer:")
             self.destroyed.setdefault(name, set()).update(body["keys"])
+        elif statement.type == "codes":
+            self._take_sheet(placed, body["number"], faults)
         elif statement.type == "closing":
             self._close(placed, body["day"], batch, day, faults)
 
@@ -204,6 +207,18 @@ class ScopeRecount:
         self.issued[name], self._issuance_day[name] = issued, day
         self._unjudged_since.pop(name, None)
         self._overdue.discard(name)
+
+    def _take_sheet(self, placed: PlacedNotice, number: int, faults: FaultList) -> None:
+        name = author(placed.notice, self.manifest).removeprefix("issuer:")
+        (cap,) = (issuer.slips for issuer in self.manifest.issuers if issuer.name == name)
+        self.slips[name] += number
+        if cap is not None and self.slips[name] > cap:
+            faults.add(
+                "too-many-slips",
+                f"{name} has {self.slips[name]} slips where the terms allow {cap}",
+                index=placed.index,
+                offset=placed.offset,
+            )
 
     def _close(self, placed: PlacedNotice, said_day: int, batch: int, day: int, faults: FaultList) -> None:
         place: Place = {"index": placed.index, "offset": placed.offset}
