@@ -18,6 +18,7 @@ import manifests
 from asgi import AsgiClient
 from headcount_issuer.app import create_app
 from headcount_issuer.attesters.combination import Combination
+from headcount_issuer.attesters.in_person import InPersonConfig
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.keys import write_private

@@ -45,7 +45,7 @@ N = 3
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[story.Town]:
-    with story.Town(tmp_path_factory.mktemp("town"), 4, served=True, mails_per_address=50) as made:
+    with story.Town(tmp_path_factory.mktemp("town"), 4, served=True, email={"mails_per_address": 50}) as made:
         yield made
 
 
