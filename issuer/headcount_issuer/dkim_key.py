@@ -1,8 +1,8 @@
 """DKIM signatures (RFC 6376, Ed25519: RFC 8463) on the mails of the issuer.
 
 They let a mail server tell our codes from imitations. Signing happens where mail is handed in, after the
-answer to whoever asked. dkimpy's RSA is arithmetic in Python: some 15 to 30 ms a mail, which a budget of mails
-for the hour bounds; Ed25519 takes none of that.
+answer to whoever asked. dkimpy's RSA is arithmetic in Python: some 15 to 30 ms a mail, which a budget of
+mails for the hour bounds; Ed25519 takes none of that.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ class Provider:
             raise UnavailableError("the log-in provider says that it is another one")
         if not all(isinstance(place, str) and _PLACE.match(place) for place in places):
             raise UnavailableError("the log-in provider has addresses that are not encrypted")
-        if self.client.pairwise and "pairwise" not in metadata.get("subject_types_supported", ()):
+        if self.client.pairwise and "pairwise" not in value["subject_types_supported"]:
             raise UnavailableError("the log-in provider tells every site the same about a person")
         return value
 

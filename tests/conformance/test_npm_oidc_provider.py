@@ -26,8 +26,11 @@ from headcount_spec.members import Members
 HERE = Path(__file__).parent / "oidc"
 URL = "http://localhost:8001"
 SECRET = "a secret: of/the+client%"
-NOW = int(time.time())
-ASKING = Asking(manifests.manifest(), "http://localhost:8000", NOW)
+MANIFEST = manifests.manifest()
+
+
+def asking() -> Asking:
+    return Asking(MANIFEST, "http://localhost:8000", int(time.time()))
 
 
 def key(name: str, algorithm: str = "RS256") -> Key:
@@ -97,7 +100,7 @@ def means(clock=lambda: int(time.time())) -> Means:
 
 
 def begin(attester: OidcAttester) -> PageStep:
-    step = attester.begin(ASKING, Members({}, "evidence"))
+    step = attester.begin(asking(), Members({}, "evidence"))
     assert isinstance(step, PageStep)
     return step
 
@@ -128,12 +131,12 @@ def log_in(url: str, name: str, browser: httpx.Client | None = None) -> dict[str
 
 def prove(attester: OidcAttester, name: str) -> Proof:
     step = begin(attester)
-    away = attester.act(step, ASKING, {}, "the-state")
+    away = attester.act(step, asking(), {}, "the-state")
     assert isinstance(away, Redirect)
     query = log_in(away.url, name)
     assert query.pop("state") == "the-state"
-    view = attester.show(step, ASKING, query)
-    found = attester.act(step, ASKING, view.values["fields"], "next")
+    view = attester.show(step, asking(), query)
+    found = attester.act(step, asking(), view.values["fields"], "next")
     assert isinstance(found, Proof)
     return found
 
@@ -146,7 +149,7 @@ def test_a_person_is_the_same_each_time_and_others_are_others(attester: OidcAtte
 
 
 def test_nothing_but_openid_is_asked_for(attester: OidcAttester) -> None:
-    away = attester.act(begin(attester), ASKING, {}, "the-state")
+    away = attester.act(begin(attester), asking(), {}, "the-state")
     assert isinstance(away, Redirect)
     query = dict(httpx.URL(away.url).params)
     assert query.pop("scope") == "openid"
@@ -163,37 +166,37 @@ def test_nothing_but_openid_is_asked_for(attester: OidcAttester) -> None:
 
 def test_a_code_works_once_and_only_in_its_own_session(attester: OidcAttester) -> None:
     step, other = begin(attester), begin(attester)
-    away = attester.act(step, ASKING, {}, "s1")
-    attester.act(other, ASKING, {}, "s2")
+    away = attester.act(step, asking(), {}, "s1")
+    attester.act(other, asking(), {}, "s2")
     assert isinstance(away, Redirect)
     query = log_in(away.url, "ada")
     with pytest.raises(CodeRefusedError):  # another verifier
-        attester.act(other, ASKING, {"code": query["code"]}, "s3")
-    away = attester.act(step, ASKING, {}, "s4")
+        attester.act(other, asking(), {"code": query["code"]}, "s3")
+    away = attester.act(step, asking(), {}, "s4")
     assert isinstance(away, Redirect)
     query = log_in(away.url, "ada")
     form = {"code": query["code"], "iss": query["iss"]}
-    assert isinstance(attester.act(step, ASKING, form, "s5"), Proof)
+    assert isinstance(attester.act(step, asking(), form, "s5"), Proof)
     with pytest.raises(CodeRefusedError):
-        attester.act(step, ASKING, form, "s6")
+        attester.act(step, asking(), form, "s6")
 
 
 def test_a_response_of_another_provider_is_refused_before_it_is_asked(attester: OidcAttester) -> None:
     step = begin(attester)
-    away = attester.act(step, ASKING, {}, "s1")
+    away = attester.act(step, asking(), {}, "s1")
     assert isinstance(away, Redirect)
     query = log_in(away.url, "ada")
     with pytest.raises(CodeRefusedError):
-        attester.act(step, ASKING, {"code": query["code"], "iss": "https://evil.example"}, "s2")
+        attester.act(step, asking(), {"code": query["code"], "iss": "https://evil.example"}, "s2")
 
 
 def test_a_wrong_secret_proves_nothing(provider: Certified, tmp_path: Path) -> None:
     attester = connect(provider, tmp_path, client_id="issuer", secret_file=None)
     step = begin(attester)
-    away = attester.act(step, ASKING, {}, "s1")
+    away = attester.act(step, asking(), {}, "s1")
     assert isinstance(away, Redirect)
     with pytest.raises(CodeRefusedError):
-        attester.act(step, ASKING, {"code": log_in(away.url, "ada")["code"]}, "s2")
+        attester.act(step, asking(), {"code": log_in(away.url, "ada")["code"]}, "s2")
     attester.close()
 
 
@@ -226,11 +229,11 @@ def test_a_provider_that_is_gone_is_said_so_and_asked_again(tmp_path: Path) -> N
     attester = connect(gone, tmp_path)
     gone.stop()
     with pytest.raises(UnavailableError):
-        attester.act(begin(attester), ASKING, {}, "s")
+        attester.act(begin(attester), asking(), {}, "s")
     back = Certified(fields, [key("a")])
     try:
         with pytest.raises(UnavailableError):  # not at once
-            attester.act(begin(attester), ASKING, {}, "s")
+            attester.act(begin(attester), asking(), {}, "s")
         attester._provider._clock = lambda: int(time.time()) + PAUSE_S
         assert prove(attester, "ada").proves == "oidc"
     finally:
@@ -239,6 +242,6 @@ def test_a_provider_that_is_gone_is_said_so_and_asked_again(tmp_path: Path) -> N
 
 
 def test_the_url_leads_to_the_provider(attester: OidcAttester, provider: Certified) -> None:
-    away = attester.act(begin(attester), ASKING, {}, "s")
+    away = attester.act(begin(attester), asking(), {}, "s")
     assert isinstance(away, Redirect)
     assert urlsplit(away.url).netloc == urlsplit(provider.issuer).netloc

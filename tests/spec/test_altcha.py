@@ -95,6 +95,11 @@ def test_a_client_does_not_work_for_ever(change):
         WorkChallenge.read(Members({**CHALLENGE.to_json(), **change}, "work"))
 
 
+def test_a_long_solution_is_malformed_before_it_is_read():
+    with pytest.raises(MalformedError):
+        WorkSolution.from_text("A" * 1028)
+
+
 @given(st.text(max_size=60) | st.binary(max_size=60).map(encode_base64))
 def test_any_text_is_read_or_malformed(text):
     with contextlib.suppress(MalformedError):
