@@ -26,7 +26,7 @@ from headcount_ledger.audit.receipt import (
     compare_receipt,
 )
 from headcount_ledger.audit.recount import Recount, Slot
-from headcount_ledger.audit.report import AuditReport, ScopeCount
+from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount
 from headcount_ledger.audit.scopes import ScopeRecount
 from headcount_ledger.audit.seals import SealAudit, SealedBatch
 from headcount_ledger.audit.strangers import Differences
@@ -83,6 +83,7 @@ class _Audit:
         self.pending: list[Slot] = []  # of the batch whose seal has not come
         self.starts: list[int] = []  # first index of each batch
         self.numbers: list[int] = []  # and its number
+        self.rows: list[BatchRow] = []
         self.roots: dict[int, RootHash] = {}  # at the sizes that somebody remembers
         self.places: dict[LeafHash, int] = {}  # of the entries that somebody holds a receipt of
         self.leaves_at: dict[int, LeafHash] = {}
@@ -165,6 +166,11 @@ class _Audit:
         known = len(self.faults)
         count = self.recount.take_batch(self.pending, number, day)
         root_after = self.tree.root()
+        self.rows.append(
+            BatchRow(
+                number, self.starts[-1], slot.index + 1, day, count.counted, count.live, bytes(root_after)
+            )
+        )
         batch = SealedBatch(
             number=number,
             slots=self.pending,
@@ -261,4 +267,10 @@ class _Audit:
             receipts=self.states,
             cosigners=cosigners,
             checkpoint=b"" if judged is None else judged.signed.raw,
+            batch_rows=tuple(self.rows),
+            issuances={
+                scope.manifest.scope_id: {name: tuple(said) for name, said in scope.issuances.items()}
+                for scope in scopes.values()
+                if scope.issuances
+            },
         )

@@ -41,6 +41,8 @@ class BatchCount(NamedTuple):
     pledges: int  # leaves, valid or not
     missing: int  # places of which it is not known what stands there
     is_ordered: bool
+    counted: Mapping[ScopeId, int]  # valid pledges by scope
+    live: Mapping[ScopeId, int]  # at the seal, of the scopes whose count has changed
 
 
 class Recount:
@@ -64,6 +66,7 @@ class Recount:
         self.has_gaps = self.has_gaps or len(present) < len(slots)
         for scope in self.scopes.values():
             scope.has_gaps = self.has_gaps
+        live_before = {scope_id: scope.live for scope_id, scope in self.scopes.items()}
         notices: list[PlacedNotice] = []
         leaves: Counter[ScopeId] = Counter()
         counted: Counter[ScopeId] = Counter()
@@ -92,7 +95,12 @@ class Recount:
         for scope_id, scope in self.scopes.items():
             scope.seal(batch, day, leaves[scope_id], counted[scope_id], self._faults)
         missing = len(slots) - sum(leaf.entry is not None for _, leaf in present)
-        return BatchCount(len(pledges), missing, is_ordered)
+        live = {
+            scope_id: scope.live
+            for scope_id, scope in self.scopes.items()
+            if counted[scope_id] or scope.live != live_before.get(scope_id, 0)
+        }
+        return BatchCount(len(pledges), missing, is_ordered, dict(counted), live)
 
     def totals(self) -> Mapping[ScopeId, ScopeRecount]:
         """The scopes that have pledges."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headcount_ledger.audit.fault import Fault
 from headcount_ledger.audit.receipt import ReceiptState
-from headcount_ledger.audit.scopes import Reached, ScopeRecount
+from headcount_ledger.audit.scopes import Issuance, Reached, ScopeRecount
 from headcount_spec.scope import ScopeId
 from headcount_spec.text import format_day
 
@@ -78,6 +78,19 @@ class ScopeCount:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One batch: what an auditor's tables and plots need of it."""
+
+    number: int
+    first: int  # index of its first entry
+    size: int  # of the tree with it
+    day: int
+    pledges: Mapping[ScopeId, int]  # valid ones of this batch; scopes without any are left out
+    live: Mapping[ScopeId, int]  # live pledges at its seal; scopes that it does not change are left out
+    root: bytes  # of the tree with it
+
+
+@dataclass(frozen=True, slots=True)
 class AuditReport:
     """The verdict on a ledger at one checkpoint."""
 
@@ -92,6 +105,8 @@ class AuditReport:
     receipts: tuple[ReceiptState, ...]
     cosigners: tuple[str, ...]  # witnesses of the checkpoint, by the policy's names
     checkpoint: bytes  # as published, for the next audit to compare with
+    batch_rows: tuple[BatchRow, ...] = ()  # in the order of the log
+    issuances: Mapping[ScopeId, Mapping[str, tuple[Issuance, ...]]] = field(default_factory=dict)  # by issuer
 
     @property
     def ok(self) -> bool:

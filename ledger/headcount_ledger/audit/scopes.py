@@ -48,6 +48,15 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class Issuance:
+    """One number that an issuer has published: tokens signed so far."""
+
+    day: int  # as the notice says
+    batch: int
+    issued: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlacedNotice:
     """A notice with its place in the log."""
 
@@ -75,6 +84,7 @@ class ScopeRecount:
     children: set[str] = field(default_factory=set)  # hex
     openings: dict[str, int] = field(default_factory=dict)  # issuer → batch
     issued: dict[str, int] = field(default_factory=dict)  # issuer → last published number
+    issuances: dict[str, list[Issuance]] = field(default_factory=dict)  # by issuer
     notices: list[int] = field(default_factory=list)  # indices
     has_gaps: bool = False  # entries of the log are not served, so that what is missing proves nothing
     _previous: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # author → seq, leaf hash
@@ -167,11 +177,12 @@ class ScopeRecount:
         elif statement.type == "opening":
             self.openings.setdefault(body["issuer"], batch)
         elif statement.type == "issuance":
-            self._take_issuance(placed, body["issued"], body["day"], faults)
+            self._take_issuance(placed, Issuance(body["day"], batch, body["issued"]), faults)
         elif statement.type == "closing":
             self._close(placed, body["day"], batch, day, faults)
 
-    def _take_issuance(self, placed: PlacedNotice, issued: int, day: int, faults: FaultList) -> None:
+    def _take_issuance(self, placed: PlacedNotice, issuance: Issuance, faults: FaultList) -> None:
+        issued, day = issuance.issued, issuance.day
         place: Place = {"index": placed.index, "offset": placed.offset}
         name = author(placed.notice, self.manifest).removeprefix("issuer:")
         if issued < self.issued.get(name, 0) or day < self._issuance_day.get(name, 0):
@@ -183,6 +194,7 @@ class ScopeRecount:
                 f"{self.gross} pledges stand before the notice in which {name} says {issued}",
                 **place,
             )
+        self.issuances.setdefault(name, []).append(issuance)
         self.issued[name], self._issuance_day[name] = issued, day
         self._unjudged_since.pop(name, None)
         self._overdue.discard(name)
