@@ -5,9 +5,13 @@ Handles are made once a key and shared by threads: each call may come from any t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
+
+# From the SHA-384 of a message and a signature to whether the signature verifies.
+Check = Callable[[bytes, bytes], bool]
 
 
 class SigningKey(Protocol):
@@ -47,6 +51,11 @@ class VerifyingKey(Protocol):
         Raises:
             SignatureError: another length than n, not below n, or the signature does not verify.
         """
+        ...
+
+
+    def checker(self) -> Check:
+        """The same rule over the SHA-384 of the message, for one thread that verifies very many."""
         ...
 
 

@@ -1,19 +1,23 @@
-"""The audit of a bare log from its published files: one pass over the entry bundles, in order.
+"""The audit of a bare log from its published files.
 
-Each block of 256 entries is read and settled (``blocks``) and merged into the recount; seals are judged
-as they come.
+A first look at the entry bundles says what must be kept in full (``survey``). Then workers cut, hash and
+verify ranges of blocks (``work``, ``scan``), and their results are merged in the order of the log into
+the recount; seals are judged as they come. A block in which anything is unusual is gone through here,
+entry by entry. If at the end two nullifiers look alike, everything is recounted with those kept in full.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from headcount_ledger.audit import trust
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_scope_quorum, judge_checkpoint
 from headcount_ledger.audit.block import Block
 from headcount_ledger.audit.blocks import BlockReader
-from headcount_ledger.audit.bundle import BundleScan
+from headcount_ledger.audit.bundle import BundleScan, look
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.files import Files
 from headcount_ledger.audit.hint import check_hints
@@ -25,20 +29,30 @@ from headcount_ledger.audit.receipt import (
     check_receipt,
     compare_receipt,
 )
-from headcount_ledger.audit.recount import Recount, Slot
+from headcount_ledger.audit.recount import Part, PlacedRun, Recount, Slot
 from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount
 from headcount_ledger.audit.scopes import ScopeRecount
 from headcount_ledger.audit.seals import SealAudit, SealedBatch
+from headcount_ledger.audit.spent import Prefixes, Spent, watch_list
+from headcount_ledger.audit.spool import Spool
 from headcount_ledger.audit.strangers import Differences
+from headcount_ledger.audit.survey import cut
 from headcount_ledger.audit.totals import TotalsAudit
 from headcount_ledger.audit.tree import TreeRecount
+from headcount_ledger.audit.unit import Extent, OtherEntry, PackedBlock, PledgeRun
+from headcount_ledger.audit.work import Work
+from headcount_ledger.reader.fetch import Folder
 from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.errors import UnavailableError
-from headcount_spec.merkle import LeafHash, RootHash
+from headcount_spec.merkle import HASH_BYTES, LeafHash, RootHash
+from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 from headcount_spec.seal import Seal
-from headcount_spec.tile import Fetch
+from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch
+
+EVERYTHING = Extent()
+SHARED = (Folder,)  # what every worker can read by itself
 
 Progress = Callable[[int, int], None]  # entries done, entries in all
 
@@ -50,37 +64,103 @@ def audit(
     remembered: Iterable[Checkpoint] = (),
     receipts: Sequence[Receipt] = (),
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    extent: Extent = EVERYTHING,
+    connections: int = 1,
 ) -> AuditReport:
     """Recount everything that a log has published. Protocol, Section 4.
 
     remembered are checkpoints that the caller has verified before, of this log or of others; what the
     log has published must begin with their trees. Each receipt's entry must be there.
 
+    The work is done by the executor, here without one; the report is the same. A Folder or a Bucket is
+    read by the workers themselves; what any other fetch reads is read once, over so many connections at
+    a time, and kept on this machine meanwhile. extent says which signatures are verified.
+
     Raises:
         ProofError: a receipt does not verify in itself.
     """
-    return _Audit(fetch, policy, remembered, receipts, progress).run()
+    spool = None if isinstance(fetch, SHARED) else Spool(fetch, connections)
+    try:
+        task = _Task(spool or fetch, policy, tuple(remembered), tuple(receipts), progress, executor, extent)
+        return _look_until_sure(task, spool)
+    finally:
+        if spool is not None:
+            spool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What the caller has asked for."""
+
+    fetch: Fetch
+    policy: Policy
+    remembered: tuple[Checkpoint, ...]
+    receipts: tuple[Receipt, ...]
+    progress: Progress | None
+    executor: Executor | None
+    extent: Extent
+
+
+def _look_until_sure(task: _Task, spool: Spool | None) -> AuditReport:
+    head = Head(task.fetch)
+    unwatched: set[int] = set()
+    work: Work | None = None
+    while True:
+        run = _Audit(task, head)
+        try:
+            judged = run.read_checkpoint()
+            if judged is None:
+                return run.report(None)
+            if work is None:
+                work = _prepare(task, spool, judged.checkpoint.size)
+            report = run.run(judged, work, watch_list(work.revised, unwatched))
+            more = run.unwatched() - unwatched
+            if not more:
+                return report
+            unwatched |= more
+        finally:
+            run.close()
+
+
+def _prepare(task: _Task, spool: Spool | None, size: int) -> Work:
+    source = task.fetch if spool is None else spool.fill(0, size)
+    work = Work(source, 0, size, task.executor)
+    work.survey()
+    return work
+
+
+class Head:
+    """The checkpoint as it was read first: a ledger may grow while it is audited."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._raw: bytes | None = None
+
+    def __call__(self, path: str) -> bytes:
+        """The bytes of a file."""
+        if path != "checkpoint":
+            return self._fetch(path)
+        if self._raw is None:
+            self._raw = self._fetch(path)
+        return self._raw
 
 
 class _Audit:
-    """The state of one run."""
+    """The state of one run through the log."""
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        policy: Policy,
-        remembered: Iterable[Checkpoint],
-        receipts: Sequence[Receipt],
-        progress: Progress | None,
-    ) -> None:
+    def __init__(self, task: _Task, fetch: Fetch) -> None:
         self.faults = FaultList()
         self.files = Files(fetch, self.faults)
-        self.policy = policy
-        self.remembered = list(remembered)
-        self.receipts = receipts
-        self.progress = progress
+        self.task = task
+        self.policy = task.policy
+        self.remembered = list(task.remembered)
+        self.receipts = task.receipts
+        self.progress = task.progress
         self.differences = Differences()
-        self.pending: list[Slot] = []  # of the batch whose seal has not come
+        self.pending: list[Part] = []  # of the batch whose seal has not come
+        self.hashes: list[bytes] = []  # of its leaves, packed
+        self.first = 0  # index of its first leaf
         self.starts: list[int] = []  # first index of each batch
         self.numbers: list[int] = []  # and its number
         self.rows: list[BatchRow] = []
@@ -89,34 +169,62 @@ class _Audit:
         self.leaves_at: dict[int, LeafHash] = {}
         self.held: list[HeldReceipt] = []
         self.states: tuple[ReceiptState, ...] = ()
+        self.spent: Spent | None = None
+        self.is_stopped = False  # the host does not answer any more
 
-    def run(self) -> AuditReport:
+    def run(self, judged: JudgedCheckpoint, work: Work, watch: Prefixes) -> AuditReport:
         """Everything."""
-        judged = self._read_checkpoint()
-        if judged is None:
-            return self._report(None, {}, 0)
         checkpoint = judged.checkpoint
         self.remembered = [old for old in self.remembered if old.origin == checkpoint.origin]
         self.held = [check_receipt(receipt, checkpoint.origin, self.policy) for receipt in self.receipts]
         self._prepare_marks()
+        self.spent = Spent(watch, self._nullifier_at)
         self.tree = TreeRecount(self.files, checkpoint.size, self.faults)
-        self.recount = Recount(checkpoint.origin, self.policy.log_keys(checkpoint.origin), self.faults)
-        self.blocks = BlockReader(self.files, self.tree, self.recount.judges, self.differences, self.faults)
+        log_keys = self.policy.log_keys(checkpoint.origin)
+        self.recount = Recount(checkpoint.origin, log_keys, self.faults, self.spent, self.task.extent)
+        self.blocks = BlockReader(self.files, self.tree, self.differences, self.faults)
         archive = Archive(self.files, self.policy, self.faults)
         totals = TotalsAudit(self.files, self.recount, self.faults)
         self.seals = SealAudit(checkpoint.origin, archive, totals, self.recount, self.faults)
         self.root_before = self.tree.root()
+        packed = work.blocks(self.task.extent)
         try:
-            for block, scan, data in self.blocks.read(checkpoint):
-                self._take_block(block, scan, data)
+            for item in self.blocks.read(checkpoint, 0, packed):
+                if isinstance(item, PackedBlock):
+                    self._take_packed(item)
+                else:
+                    self._take_block(*item)
                 if self.progress is not None:
                     self.progress(self.tree.size, checkpoint.size)
             self._finish(judged)
         except UnavailableError as exc:
+            self.is_stopped = True
             self.faults.add("unreadable-file", f"the host has stopped to answer: {exc}", index=self.tree.size)
-        return self._report(judged, self.recount.scopes, self.seals.next_batch)
+        finally:
+            packed.close()
+        return self.report(judged)
 
-    def _read_checkpoint(self) -> JudgedCheckpoint | None:
+    def unwatched(self) -> set[int]:
+        """What another run must watch: prefixes that stand twice, and those that a revision names."""
+        if self.spent is None or self.is_stopped:
+            return set()
+        return self.spent.repeated() | self.spent.unwatched
+
+    def close(self) -> None:
+        """Give files back."""
+        if self.spent is not None:
+            self.spent.close()
+
+    def _nullifier_at(self, index: int) -> Nullifier | None:
+        number, place = divmod(index, TILE_WIDTH)
+        width = min(TILE_WIDTH, self.tree.final_size - number * TILE_WIDTH)
+        data = self.files.find(Bundle(number, width).path)
+        entries = [] if data is None else list(cut(data))
+        entry = look(entries[place], 0).entry if place < len(entries) else None
+        return entry.nullifier if isinstance(entry, Pledge) else None
+
+    def read_checkpoint(self) -> JudgedCheckpoint | None:
+        """The current checkpoint; None if there is none that can be read."""
         raw = self.files.read("checkpoint")
         return None if raw is None else judge_checkpoint("checkpoint", raw, self.policy, self.faults)
 
@@ -128,22 +236,72 @@ class _Audit:
         self.wanted |= {held.receipt.promise.leaf_hash for held in self.held if held.receipt.promise}
         self.wanted_at = {held.receipt.proof.index for held in self.held if held.receipt.proof}
 
+    def _take_packed(self, block: PackedBlock) -> None:
+        first = block.number * TILE_WIDTH
+        end = first + block.width
+        if self.wanted or self.wanted_at:
+            for at in range(0, len(block.hashes), HASH_BYTES):
+                self._look_for(first + at // HASH_BYTES, LeafHash(block.hashes[at : at + HASH_BYTES]))
+        is_plain = bool(block.root) and not block.data
+        if is_plain and self.marks.isdisjoint(range(first + 1, end + 1)):
+            self.tree.extend_block(block.root)
+            self.hashes.append(block.hashes)
+            for part in block.parts:
+                self.pending.append(self._placed(block, part))
+            return
+        cut_at = 0
+        for part in block.parts:
+            placed = self._placed(block, part)
+            leaf = placed.leaf if isinstance(placed, Slot) else None
+            seal = leaf.entry if leaf is not None and isinstance(leaf.entry, Seal) else None
+            for mark in sorted(self.marks & set(range(placed.index + 1, placed.index + placed.number + 1))):
+                self._extend(block.hashes[cut_at * HASH_BYTES : (mark - first) * HASH_BYTES])
+                cut_at = mark - first
+                self.roots[mark] = self.tree.root()
+            if seal is None or not isinstance(placed, Slot):
+                self.pending.append(placed)
+                continue
+            place = placed.index - first
+            self._extend(block.hashes[cut_at * HASH_BYTES : (place + 1) * HASH_BYTES])
+            cut_at = place + 1
+            offset = 0 if placed.leaf is None else placed.leaf.offset
+            size = 2 + int.from_bytes(block.data[offset : offset + 2], "big")
+            self._close_batch(placed, seal, block.data[: offset + size])
+        self._extend(block.hashes[cut_at * HASH_BYTES :])
+
+    def _placed(self, block: PackedBlock, part: PledgeRun | OtherEntry) -> Part:
+        index = block.number * TILE_WIDTH + part.place
+        if isinstance(part, OtherEntry):
+            leaf = look(part.data, part.offset)
+            return Slot(index, LeafHash(leaf.hash), leaf)
+        place = part.place
+        return PlacedRun(index, part, lambda position: self.blocks.entry(block, place + position))
+
+    def _look_for(self, index: int, leaf: LeafHash) -> None:
+        if leaf in self.wanted:
+            self.places.setdefault(leaf, index)
+        if index in self.wanted_at:
+            self.leaves_at[index] = leaf
+
+    def _extend(self, packed: bytes) -> None:
+        """Leaf hashes of the batch that is being gathered, its seal perhaps the last."""
+        self.tree.extend(packed)
+        if packed:
+            self.hashes.append(packed)
+
     def _take_block(self, block: Block, scan: BundleScan, data: bytes | None) -> None:
-        cut = 0
+        cut_at = 0
         strangers = {stranger.index: stranger.leaf for stranger in block.strangers}
         for place, (leaf_hash, leaf) in enumerate(zip(block.hashes, block.leaves, strict=True)):
             index = block.first + place
             slot = Slot(index, LeafHash(leaf_hash), leaf)
-            if slot.hash in self.wanted:
-                self.places.setdefault(slot.hash, index)
-            if index in self.wanted_at:
-                self.leaves_at[index] = slot.hash
+            self._look_for(index, slot.hash)
             # A changed seal still ends its batch.
             here = leaf or strangers.get(index)
             seal = here.entry if here is not None and isinstance(here.entry, Seal) else None
             if seal is not None or index + 1 in self.marks:
-                self.tree.extend(block.hashes[cut : place + 1])
-                cut = place + 1
+                self._extend(b"".join(block.hashes[cut_at : place + 1]))
+                cut_at = place + 1
                 if index + 1 in self.marks:
                     self.roots[index + 1] = self.tree.root()
             if seal is None:
@@ -151,7 +309,7 @@ class _Audit:
             else:
                 part = data[: scan.ends[place]] if data is not None and block.is_served_whole else None
                 self._close_batch(slot, seal, part)
-        self.tree.extend(block.hashes[cut:])
+        self._extend(b"".join(block.hashes[cut_at:]))
 
     def _close_batch(self, slot: Slot, seal: Seal, part: bytes | None) -> None:
         if self.blocks.is_whole and slot.index + 1 < self.tree.final_size:
@@ -159,21 +317,21 @@ class _Audit:
         if slot.leaf is None:
             number, day = self.seals.next_batch, max(seal.day, self.seals.last_day)
         else:
-            missing = sum(other.leaf is None for other in self.pending)
+            missing = sum(isinstance(other, Slot) and other.leaf is None for other in self.pending)
             number, day = self.seals.number(slot, seal, missing), seal.day
-        self.starts.append(self.pending[0].index if self.pending else slot.index)
+        self.starts.append(self.first)
         self.numbers.append(number)
         known = len(self.faults)
         count = self.recount.take_batch(self.pending, number, day)
         root_after = self.tree.root()
         self.rows.append(
-            BatchRow(
-                number, self.starts[-1], slot.index + 1, day, count.counted, count.live, bytes(root_after)
-            )
+            BatchRow(number, self.first, slot.index + 1, day, count.counted, count.live, bytes(root_after))
         )
+        self.hashes[-1] = self.hashes[-1][:-HASH_BYTES]  # the seal is not under its own chain
         batch = SealedBatch(
             number=number,
-            slots=self.pending,
+            first=self.first,
+            hashes=self.hashes,
             seal_slot=slot,
             seal=seal,
             count=count,
@@ -186,7 +344,8 @@ class _Audit:
         else:
             self.seals.close(batch)
         self.root_before = root_after
-        self.pending = []
+        self.pending, self.hashes = [], []
+        self.first = slot.index + 1
 
     def _finish(self, judged: JudgedCheckpoint) -> None:
         checkpoint = judged.checkpoint
@@ -195,10 +354,11 @@ class _Audit:
             self.starts.append(first)
             self.numbers.append(number)
             self.recount.take_batch(self.pending, number, self.seals.last_day)
-            if all(slot.leaf is not None for slot in self.pending):
+            if all(isinstance(part, PlacedRun) or part.leaf is not None for part in self.pending):
+                number_left = sum(part.number for part in self.pending)
                 self.faults.add(
                     "broken-seal",
-                    f"{len(self.pending)} entries follow the last seal",
+                    f"{number_left} entries follow the last seal",
                     batch=number,
                     index=first,
                 )
@@ -248,12 +408,10 @@ class _Audit:
         at = bisect_right(self.starts, index) - 1
         return self.numbers[at] if at >= 0 else None
 
-    def _report(
-        self,
-        judged: JudgedCheckpoint | None,
-        scopes: Mapping[ScopeId, ScopeRecount],
-        batches: int,
-    ) -> AuditReport:
+    def report(self, judged: JudgedCheckpoint | None) -> AuditReport:
+        """What was found so far."""
+        scopes: Mapping[ScopeId, ScopeRecount] = {} if self.spent is None else self.recount.scopes
+        batches = 0 if self.spent is None else self.seals.next_batch
         cosigners = () if judged is None else tuple(name for name, _ in judged.cosignatures)
         return AuditReport(
             origin="" if judged is None else judged.checkpoint.origin,

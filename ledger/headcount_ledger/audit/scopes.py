@@ -107,10 +107,10 @@ class ScopeRecount:
         opened = [self.openings.get(name, batch) for name in self.issuer_names()]
         return self.batch < batch and all(b < batch for b in opened)
 
-    def count(self, pledge: CountedPledge) -> None:
-        """Count a pledge."""
-        self.gross += 1
-        self.choices[pledge.choice] += 1
+    def count(self, choice: int, number: int = 1) -> None:
+        """Count so many pledges with this choice."""
+        self.gross += number
+        self.choices[choice] += number
 
     def change(self, pledge: CountedPledge, choice: int) -> None:
         """Count a revision of a pledge."""

@@ -17,25 +17,31 @@ class TreeRecount:
         self._files = files
         self.final_size = size  # of the checkpoint
         self._faults = faults
+        # Blocks and what is above them; below, the hashes of the block that is not full yet.
         self._builder = TileBuilder()
-        self._range = CompactRange()
+        self._blocks = CompactRange()
+        self._hashes = bytearray()
+        self._below = CompactRange()
         self._parents: tuple[int, bytes] = (-1, b"")  # the level 1 tile that was read last
         self._stale: set[tuple[str, int]] = set()  # places whose older partial files are faulted
 
     @property
     def size(self) -> int:
         """Leaves so far."""
-        return self._range.size
+        return self._blocks.size * TILE_WIDTH + self._below.size
 
     def root(self) -> RootHash:
         """The root hash of the leaves so far."""
-        return self._range.root()
+        return self._whole().root()
 
     def root_with(self, hashes: Sequence[bytes]) -> RootHash:
         """The root hash if these came next."""
-        ahead = self._range.copy()
+        ahead = self._whole()
         ahead.extend(hashes)
         return ahead.root()
+
+    def _whole(self) -> CompactRange:
+        return CompactRange.from_hashes(self.size, [*self._blocks.hashes, *self._below.hashes])
 
     def served_hashes(self, index: int, width: int) -> list[bytes] | None:
         """The leaf hashes that a tile of level 0 says; a tile that is none is a fault."""
@@ -53,12 +59,32 @@ class TreeRecount:
         found = self._parents[1][place * HASH_BYTES : (place + 1) * HASH_BYTES]
         return found if len(found) == HASH_BYTES else None
 
-    def extend(self, hashes: Sequence[bytes]) -> None:
-        """Add leaf hashes; full tiles above level 0 are compared."""
-        self._range.extend(hashes)
-        for tile, data in self._builder.extend(hashes):
-            if tile.level:
-                self._compare(tile, data)
+    def extend(self, packed: bytes) -> None:
+        """Add leaf hashes, 32 bytes each; full tiles above level 0 are compared."""
+        while packed:
+            room = TILE_WIDTH * HASH_BYTES - len(self._hashes)
+            now, packed = packed[:room], packed[room:]
+            self._hashes += now
+            self._below.extend(_hashes(now))
+            if len(now) == room:
+                (block_root,) = self._below.hashes
+                self._hashes.clear()
+                self._below = CompactRange()
+                self.extend_block(block_root)
+
+    def extend_block(self, block_root: bytes) -> None:
+        """Add a whole block where one begins, of which the root is known."""
+        self._blocks.append(block_root)
+        for tile, data in self._builder.extend((block_root,)):
+            self._compare(Tile(tile.level + 1, tile.index), data)
+
+    def _partial_tiles(self) -> list[tuple[Tile, bytes]]:
+        above = [
+            (Tile(tile.level + 1, tile.index, tile.width), data)
+            for tile, data in self._builder.partial_tiles()
+        ]
+        width = self._below.size
+        return [(Tile(0, self._blocks.size, width), bytes(self._hashes)), *above] if width else above
 
     def check_partials(self, bundle: bytes | None) -> None:
         """Compare the partial tiles of a size that a checkpoint was published for.
@@ -66,7 +92,7 @@ class TreeRecount:
         bundle is what the partial entry bundle of this size must be, None if that is not known.
         C2SP tlog-tiles: partial tiles may be deleted once the full tile exists.
         """
-        for tile, data in self._builder.partial_tiles():
+        for tile, data in self._partial_tiles():
             self._compare_partial(tile.path, data, str(tile.level), tile.index)
         width = self.size % TILE_WIDTH
         if width and bundle is not None:
@@ -75,7 +101,7 @@ class TreeRecount:
 
     def finish(self) -> None:
         """Compare the partial tiles above level 0 of the whole tree."""
-        for tile, data in self._builder.partial_tiles():
+        for tile, data in self._partial_tiles():
             if tile.level:
                 self._compare(tile, data)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 from headcount_ledger.reader.transport import Transport, error_of, join
@@ -53,13 +54,22 @@ def http_fetch(base: str, transport: Transport) -> Fetch:
     return fetch
 
 
-def directory_fetch(root: Path) -> Fetch:
-    """Reads a folder which holds a ledger's published files or a mirror of them."""
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Reads a folder with a ledger's published files or a mirror of them; may go to other processes."""
 
-    def fetch(path: str) -> bytes:
+    root: str
+
+    def __call__(self, path: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            NotFoundError: it is not there.
+            UnavailableError: it cannot be read, or is longer than any such file may be.
+        """
         cap = max_bytes_of(path)
         try:
-            with open(os.path.join(root, path), "rb") as file:
+            with open(os.path.join(self.root, path), "rb", buffering=0) as file:
                 data = file.read(cap + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
             raise NotFoundError(f"the ledger has no {path}") from exc
@@ -69,7 +79,10 @@ def directory_fetch(root: Path) -> Fetch:
             raise UnavailableError(f"{path} is longer than {cap} bytes")
         return data
 
-    return fetch
+
+def directory_fetch(root: Path) -> Folder:
+    """The Fetch of a folder."""
+    return Folder(str(root))
 
 
 def cached(fetch: Fetch, max_items: int = 64) -> Fetch:
