@@ -5,13 +5,13 @@ Handles are made once a key and shared by threads: each call may come from any t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
 
-# From the SHA-384 of a message and a signature to whether the signature verifies.
-Check = Callable[[bytes, bytes], bool]
+# From the SHA-384 of messages and their signatures to whether all of them verify.
+Check = Callable[[Sequence[bytes], Sequence[bytes]], bool]
 
 
 class SigningKey(Protocol):
@@ -53,9 +53,8 @@ class VerifyingKey(Protocol):
         """
         ...
 
-
     def checker(self) -> Check:
-        """The same rule over the SHA-384 of the message, for one thread that verifies very many."""
+        """The same rule for one thread that verifies very many; which of them is wrong is not told."""
         ...
 
 

@@ -12,6 +12,7 @@ import hashlib
 import sys
 import threading
 import weakref
+from collections.abc import Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_void_p
 from typing import Any
 
@@ -140,16 +141,17 @@ class LibcryptoVerifyingKey:
             raise SignatureError("the signature does not verify")
 
     def checker(self) -> Check:
-        """A check with a context of its own: for one thread and many signatures."""
+        """A check with a context of its own: for one thread and very many signatures."""
         context = self._new_context()
         verify, clear = self._verify, self._lib.ERR_clear_error
         pointer, size = context.pointer, self._size
 
-        def check(digest: bytes, sig: bytes, _alive: _Context = context) -> bool:
-            if len(sig) == size and verify(pointer, sig, size, digest, HASH_BYTES) == 1:
-                return True
-            clear()
-            return False
+        def check(digests: Sequence[bytes], sigs: Sequence[bytes], _alive: _Context = context) -> bool:
+            for digest, sig in zip(digests, sigs, strict=True):
+                if len(sig) != size or verify(pointer, sig, size, digest, HASH_BYTES) != 1:
+                    clear()
+                    return False
+            return True
 
         return check
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryptography import __version__
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -52,13 +54,14 @@ class PortableVerifyingKey:
         """A check over digests."""
         key, size = self._key, self._size
 
-        def check(digest: bytes, sig: bytes) -> bool:
-            if len(sig) != size:
-                return False
-            try:
-                key.verify(sig, digest, _PSS, _PREHASHED)
-            except InvalidSignature:
-                return False
+        def check(digests: Sequence[bytes], sigs: Sequence[bytes]) -> bool:
+            for digest, sig in zip(digests, sigs, strict=True):
+                if len(sig) != size:
+                    return False
+                try:
+                    key.verify(sig, digest, _PSS, _PREHASHED)
+                except InvalidSignature:
+                    return False
             return True
 
         return check

@@ -7,10 +7,12 @@ back undone: the recount then goes through it entry by entry and names what is w
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256, sha384
+from itertools import groupby
 
 from headcount_engine import acceptance
 from headcount_engine.engine import Check
@@ -89,105 +91,87 @@ def _scan(
     # A bundle that ends inside its last entry has at > total.
     if at != total or len(entries) != width or packed != tile:
         return None
-    parts = _Parts(scopes, number * TILE_WIDTH, extent)
-    if not parts.take(entries, offsets):
-        return None
+    parts: list[PledgeRun | OtherEntry] = []
+    has_seal = False
+    place = 0
+    for is_pledge, some in groupby(entries, _is_pledge):
+        group = list(some)
+        if is_pledge:
+            run = _run(group, place, number * TILE_WIDTH + place, scopes, extent)
+            if run is None:
+                return None
+            parts.append(run)
+        else:
+            parts += [OtherEntry(place + i, offsets[place + i], entry) for i, entry in enumerate(group)]
+            has_seal = has_seal or any(entry[:1] == seal.HEADER[:1] for entry in group)
+        place += len(group)
     return PackedBlock(
         number=number,
         width=width,
         hashes=packed,
         root=bytes(root(hashes)) if width == TILE_WIDTH else b"",
-        parts=tuple(parts.parts),
-        data=data if parts.has_seal else b"",
+        parts=tuple(parts),
+        data=data if has_seal else b"",
     )
 
 
-class _Parts:
-    """The entries of a block as runs of pledges and what stands between them."""
-
-    __slots__ = ("_choices", "_extent", "_index", "_nullifiers", "_place", "_scopes", "has_seal", "parts")
-
-    def __init__(self, scopes: dict[ScopeId, _Scope], first_index: int, extent: Extent) -> None:
-        self._scopes = scopes
-        self._index = first_index
-        self._extent = extent
-        self.parts: list[PledgeRun | OtherEntry] = []
-        self.has_seal = False
-        self._place = 0
-        self._nullifiers: list[bytes] = []
-        self._choices: dict[bytes, int] = {}
-
-    def take(self, entries: list[bytes], offsets: list[int]) -> bool:
-        """Take them in order; False if a pledge is not good, or not in order."""
-        nullifiers = self._nullifiers
-        choices = self._choices
-        current, scope, verifies = b"", None, False
-        last = b""
-        digest256, digest384 = sha256, sha384
-        domain, head = pledge.DOMAIN, _TOKEN_HEAD
-        for place, entry in enumerate(entries):
-            if entry[:2] != pledge.HEADER:
-                self._flush()
-                nullifiers, choices, last = self._nullifiers, self._choices, b""
-                self.has_seal = self.has_seal or entry[:1] == seal.HEADER[:1]
-                self.parts.append(OtherEntry(place, offsets[place], entry))
-                continue
-            if not nullifiers:
-                self._place = place
-            if entry[_SCOPE] != current:
-                current = entry[_SCOPE]
-                scope = self._scopes.get(ScopeId(current))
-                verifies = self._extent.only in (None, current)
-            if scope is None or len(entry) != scope.length or entry[_NUMBER_AT] != len(scope.keys):
-                return False
-            what = entry[_SCOPE_AND_CHOICE]
-            if what in choices:
-                choices[what] += 1
-            elif scope.valid_choice(int.from_bytes(what[32:], "big")):
-                choices[what] = 1
-            else:
-                return False
-            if not scope.valid_sealed_hash(entry[_SEALED_HASH]):
-                return False
-            nullifier = digest256(domain + entry[_BODY]).digest()
-            if nullifier < last:
-                return False
-            last = nullifier
-            nullifiers.append(nullifier)
-            if verifies and self._index + place >= self._extent.start:
-                at = _FIRST_AT
-                for key in scope.keys:
-                    digest = digest384(head + nullifier + key.tail).digest()
-                    if not key.check(digest, entry[at : at + AUTHENTICATOR_BYTES]):
-                        return False
-                    at += AUTHENTICATOR_BYTES
-                # One in 256 by the other library, too: drawn by the signers' own randomness.
-                if not nullifier[31]:
-                    _cross_check(scope, entry, nullifier)
-        self._flush()
-        return True
-
-    def _flush(self) -> None:
-        nullifiers = self._nullifiers
-        if nullifiers:
-            prefixes = b"".join([nullifier[:PREFIX_BYTES] for nullifier in nullifiers])
-            run = PledgeRun(
-                self._place,
-                len(nullifiers),
-                (nullifiers[0], nullifiers[-1]),
-                prefixes,
-                tuple(self._choices.items()),
-            )
-            self.parts.append(run)
-            self._nullifiers, self._choices = [], {}
+def _is_pledge(entry: bytes) -> bool:
+    return entry[:2] == pledge.HEADER
 
 
-def _cross_check(scope: _Scope, entry: bytes, nullifier: bytes) -> None:
-    for number, key in enumerate(scope.keys):
-        at = _FIRST_AT + number * AUTHENTICATOR_BYTES
-        digest = sha384(_TOKEN_HEAD + nullifier + key.tail).digest()
-        if not key.second(digest, entry[at : at + AUTHENTICATOR_BYTES]):
+def _run(
+    entries: list[bytes], place: int, index: int, scopes: dict[ScopeId, _Scope], extent: Extent
+) -> PledgeRun | None:
+    """Pledges side by side, the first at this place of its block; None unless all are good and in order."""
+    choices = Counter([entry[_SCOPE_AND_CHOICE] for entry in entries])
+    domain, digest = pledge.DOMAIN, sha256
+    nullifiers = [digest(domain + entry[_BODY]).digest() for entry in entries]
+    if nullifiers != sorted(nullifiers):
+        return None
+    here = {ScopeId(what[:32]) for what in choices}
+    for scope_id in sorted(here):
+        scope = scopes.get(scope_id)
+        if scope is None or not all(
+            scope.valid_choice(int.from_bytes(what[32:], "big")) for what in choices if what[:32] == scope_id
+        ):
+            return None
+        ours, names = entries, nullifiers
+        if len(here) > 1:
+            pairs = zip(entries, nullifiers, strict=True)
+            both = [pair for pair in pairs if pair[0][_SCOPE] == scope_id]
+            ours, names = [entry for entry, _ in both], [nullifier for _, nullifier in both]
+        if set(map(len, ours)) != {scope.length} or {entry[_NUMBER_AT] for entry in ours} != {
+            len(scope.keys)
+        }:
+            return None
+        if not all(map(scope.valid_sealed_hash, {entry[_SEALED_HASH] for entry in ours})):
+            return None
+        if extent.covers(index, scope_id) and not _verify(scope, ours, names):
+            return None
+    return PledgeRun(
+        place=place,
+        number=len(entries),
+        edges=(nullifiers[0], nullifiers[-1]),
+        prefixes=b"".join([nullifier[:PREFIX_BYTES] for nullifier in nullifiers]),
+        choices=tuple(choices.items()),
+    )
+
+
+def _verify(scope: _Scope, entries: list[bytes], nullifiers: list[bytes]) -> bool:
+    head, digest = _TOKEN_HEAD, sha384
+    at = _FIRST_AT
+    for key in scope.keys:
+        tail = key.tail
+        digests = [digest(head + nullifier + tail).digest() for nullifier in nullifiers]
+        authenticators = [entry[at : at + AUTHENTICATOR_BYTES] for entry in entries]
+        if not key.check(digests, authenticators):
+            return False
+        # A sample by the other library too, drawn by the signers' own randomness.
+        some = [i for i, nullifier in enumerate(nullifiers) if not nullifier[31]]
+        if not key.second([digests[i] for i in some], [authenticators[i] for i in some]):
             raise CorruptionError("the two RSA engines disagree about an authenticator")
+        at += AUTHENTICATOR_BYTES
+    return True
 
 
 @lru_cache(_MAX_CACHED)
