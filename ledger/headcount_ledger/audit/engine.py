@@ -41,7 +41,8 @@ from headcount_ledger.audit.totals import TotalsAudit
 from headcount_ledger.audit.tree import TreeRecount
 from headcount_ledger.audit.unit import Extent, OtherEntry, PackedBlock, PledgeRun
 from headcount_ledger.audit.work import Work
-from headcount_ledger.reader.fetch import Folder
+from headcount_ledger.reader.bucket import Bucket
+from headcount_ledger.reader.fetch import Folder, Web
 from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.errors import UnavailableError
 from headcount_spec.merkle import HASH_BYTES, LeafHash, RootHash
@@ -52,7 +53,7 @@ from headcount_spec.seal import Seal
 from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch
 
 EVERYTHING = Extent()
-SHARED = (Folder,)  # what every worker can read by itself
+SHARED = (Folder, Web, Bucket)  # what every worker can read by itself
 
 Progress = Callable[[int, int], None]  # entries done, entries in all
 
@@ -73,8 +74,8 @@ def audit(
     remembered are checkpoints that the caller has verified before, of this log or of others; what the
     log has published must begin with their trees. Each receipt's entry must be there.
 
-    The work is done by the executor, here without one; the report is the same. A Folder or a Bucket is
-    read by the workers themselves; what any other fetch reads is read once, over so many connections at
+    The work is done by the executor, here without one; the report is the same. A Folder, a Bucket
+    or the Web is read by the workers themselves; what any other fetch reads is read once, over so many connections at
     a time, and kept on this machine meanwhile. extent says which signatures are verified.
 
     Raises:

@@ -17,6 +17,7 @@ from itertools import groupby
 from headcount_engine import acceptance
 from headcount_engine.engine import Check
 from headcount_engine.portable import Portable
+from headcount_ledger.audit.ahead import ahead
 from headcount_ledger.audit.unit import PREFIX_BYTES, Extent, OtherEntry, PackedBlock, PledgeRun, Unit
 from headcount_spec import pledge, seal
 from headcount_spec.errors import CorruptionError, ProtocolError
@@ -65,6 +66,12 @@ def scan_unit(
     """
     thread = threading.get_ident()  # a context of libcrypto is for one thread
     scopes = dict(_scope(raw, thread) for raw in manifests)
+    paths = [
+        path
+        for number, width in unit.widths()
+        for path in (Bundle(number, width).path, Tile(0, number, width).path)
+    ]
+    fetch = ahead(fetch, paths)
     return [_scan(fetch, number, width, scopes, extent) for number, width in unit.widths()]
 
 
@@ -146,7 +153,7 @@ def _run(
             return None
         if not all(map(scope.valid_sealed_hash, {entry[_SEALED_HASH] for entry in ours})):
             return None
-        if extent.covers(index, scope_id) and not _verify(scope, ours, names):
+        if extent.covers(index + len(entries) - 1, scope_id) and not _verify(scope, ours, names):
             return None
     return PledgeRun(
         place=place,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headcount_ledger.audit.ahead import ahead
 from headcount_ledger.audit.unit import PREFIX_BYTES, Unit
 from headcount_spec import notice, pledge, revision
 from headcount_spec.entry import parse_entry
@@ -38,6 +39,7 @@ def survey(fetch: Fetch, unit: Unit) -> Survey:
     revised: list[bytes] = []
     manifests: list[bytes] = []
     scopes: set[bytes] = set()
+    fetch = ahead(fetch, [Bundle(number, width).path for number, width in unit.widths()])
     for number, width in unit.widths():
         data = _read(fetch, number, width)
         if data is None:

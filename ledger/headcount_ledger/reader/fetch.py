@@ -9,11 +9,14 @@ import os
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from headcount_ledger.reader.transport import Transport, error_of, join
+from headcount_ledger.reader.transport import HttpTransport, Transport, error_of, join
 from headcount_spec.errors import ConfigurationError, MalformedError, NotFoundError, UnavailableError
 from headcount_spec.tile import Fetch
+
+CONNECTIONS = 16  # files that one process reads from the web at a time
 
 _CAPS = (
     (re.compile(r"checkpoint|checkpoints/[0-9]{1,19}"), 65_536),
@@ -52,6 +55,27 @@ def http_fetch(base: str, transport: Transport) -> Fetch:
         raise error if isinstance(error, UnavailableError) else UnavailableError(str(error)) from error
 
     return fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Reads below a web address with a connection of each process. May go to other processes and machines."""
+
+    base: str
+
+    def __call__(self, path: str) -> bytes:
+        """The bytes of a file; raises as http_fetch says."""
+        return http_fetch(self.base, _transport())(path)
+
+    @property
+    def connections(self) -> int:
+        """How many files it is well to read at a time."""
+        return CONNECTIONS
+
+
+@cache
+def _transport() -> HttpTransport:
+    return HttpTransport()
 
 
 @dataclass(frozen=True, slots=True)
