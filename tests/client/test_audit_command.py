@@ -81,8 +81,8 @@ def test_each_attack_has_its_own_message(audited: Audited, attack: str, style: s
     good = ledgers.sample()
     arguments: list[str | Path] = []
     if case.remembered:
-        assert audited.run(audited.publish(good, "before"), "--state", audited.state) == 0
-        arguments += ["--state", audited.state]
+        assert audited.run(audited.publish(good, "before"), "--resume", audited.state) == 0
+        arguments += ["--resume", audited.state]
     for _, proof in case.receipts:
         path = audited.folder / "mine.tlog-proof"
         entry = good.leaves[proof.index]
@@ -104,19 +104,19 @@ def test_the_state_is_private_and_grows(audited: Audited) -> None:
     early = audited.publish(ledgers.build(whole.batches[:3]), "early")
     late = audited.publish(whole, "late")
     for target in (early, early, late, late):
-        assert audited.run(target, "--state", audited.state) == 0
+        assert audited.run(target, "--resume", audited.state) == 0
     assert audited.state.stat().st_mode & 0o777 == 0o600
     assert "Nothing was remembered" not in audited.out
-    assert audited.run(early, "--state", audited.state) == 1
+    assert audited.run(early, "--resume", audited.state) == 1
     assert "fault: rolled-back-ledger" in audited.out
 
 
 def test_a_fork_leaves_evidence_and_the_state_as_it_was(audited: Audited) -> None:
     good = audited.publish(ledgers.sample(), "good")
-    assert audited.run(good, "--state", audited.state) == 0
+    assert audited.run(good, "--resume", audited.state) == 0
     before = audited.state.read_bytes()
     fork = corrupter.corrupt("forked-ledger", "operator").ledger
-    assert audited.run(audited.publish(fork, "fork"), "--state", audited.state) == 1
+    assert audited.run(audited.publish(fork, "fork"), "--resume", audited.state) == 1
     assert audited.state.read_bytes() == before
     assert "headcount: hint: the evidence is in headcount-evidence-" in audited.err
     (path,) = audited.folder.glob("headcount-evidence-*.json")
@@ -129,24 +129,24 @@ def test_a_fork_leaves_evidence_and_the_state_as_it_was(audited: Audited) -> Non
 
 def test_a_bad_audit_is_not_remembered(audited: Audited) -> None:
     case = corrupter.corrupt("edited-count", "host")
-    assert audited.run(audited.publish(case.ledger), "--state", audited.state) == 1
+    assert audited.run(audited.publish(case.ledger), "--resume", audited.state) == 1
     assert not audited.state.exists()
 
 
 def test_a_state_of_another_ledger_says_nothing(audited: Audited) -> None:
     good = audited.publish(ledgers.sample())
-    assert audited.run(good, "--state", audited.state) == 0
+    assert audited.run(good, "--resume", audited.state) == 0
     small = ledgers.long(18)
     target = audited.publish(small, "small")
     other = audited.folder / "other-state"
-    assert audited.run(target, "--state", other) == 0
+    assert audited.run(target, "--resume", other) == 0
 
 
 def test_a_state_that_is_none(audited: Audited) -> None:
     target = audited.publish(ledgers.sample())
-    for junk in (b"", b"{}", b"\xff", b'{"headcount_state":1,"checkpoints":{"x":"no note"}}'):
+    for junk in (b"", b"{}", b"\xff", b"headcount/audit-state/1\n" + bytes(64)):
         audited.state.write_bytes(junk)
-        assert audited.run(target, "--state", audited.state) == 2
+        assert audited.run(target, "--resume", audited.state) == 2
         assert audited.err.startswith("headcount: error: state")
 
 

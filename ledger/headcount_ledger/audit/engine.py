@@ -8,10 +8,13 @@ entry by entry. If at the end two nullifiers look alike, everything is recounted
 
 from __future__ import annotations
 
+import hashlib
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from headcount_ledger.audit import trust
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_scope_quorum, judge_checkpoint
@@ -30,11 +33,12 @@ from headcount_ledger.audit.receipt import (
     compare_receipt,
 )
 from headcount_ledger.audit.recount import Part, PlacedRun, Recount, Slot
-from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount
-from headcount_ledger.audit.scopes import ScopeRecount
+from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount, read_row, write_row
+from headcount_ledger.audit.scopes import CountedPledge, ScopeRecount
 from headcount_ledger.audit.seals import SealAudit, SealedBatch
 from headcount_ledger.audit.spent import Prefixes, Spent, watch_list
 from headcount_ledger.audit.spool import Spool
+from headcount_ledger.audit.state import AuditState, LoadedState, load_state, save_state
 from headcount_ledger.audit.strangers import Differences
 from headcount_ledger.audit.survey import cut
 from headcount_ledger.audit.totals import TotalsAudit
@@ -44,15 +48,23 @@ from headcount_ledger.audit.work import Work
 from headcount_ledger.reader.bucket import Bucket
 from headcount_ledger.reader.fetch import Folder, Web
 from headcount_spec.checkpoint import Checkpoint
-from headcount_spec.errors import UnavailableError
-from headcount_spec.merkle import HASH_BYTES, LeafHash, RootHash
+from headcount_spec.errors import ConfigurationError, ProtocolError, UnavailableError
+from headcount_spec.merkle import (
+    HASH_BYTES,
+    LeafHash,
+    RootHash,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
+)
 from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.policy import Policy
-from headcount_spec.scope import ScopeId
+from headcount_spec.scope import ScopeId, scope_id
 from headcount_spec.seal import Seal
-from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch
+from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch, TileReader
 
 EVERYTHING = Extent()
+SAVE_EVERY_S = 60  # of an audit with a state
 SHARED = (Folder, Web, Bucket)  # what every worker can read by itself
 
 Progress = Callable[[int, int], None]  # entries done, entries in all
@@ -68,22 +80,24 @@ def audit(
     executor: Executor | None = None,
     extent: Extent = EVERYTHING,
     connections: int = 1,
+    resume: Path | None = None,
 ) -> AuditReport:
     """Recount everything that a log has published. Protocol, Section 4.
 
     remembered are checkpoints that the caller has verified before, of this log or of others; what the
     log has published must begin with their trees. Each receipt's entry must be there.
 
-    The work is done by the executor, here without one; the report is the same. A Folder, a Bucket
-    or the Web is read by the workers themselves; what any other fetch reads is read once, over so many connections at
-    a time, and kept on this machine meanwhile. extent says which signatures are verified.
+    The work is done by the executor, here without one; the report is the same. A Folder, a Bucket or the
+    Web is read by the workers themselves; what any other fetch reads is read once, over so many
+    connections at a time, and kept on this machine meanwhile. extent says which signatures are verified.
 
     Raises:
         ProofError: a receipt does not verify in itself.
     """
     spool = None if isinstance(fetch, SHARED) else Spool(fetch, connections)
     try:
-        task = _Task(spool or fetch, policy, tuple(remembered), tuple(receipts), progress, executor, extent)
+        held = tuple(receipts)
+        task = _Task(spool or fetch, policy, tuple(remembered), held, progress, executor, extent, resume)
         return _look_until_sure(task, spool)
     finally:
         if spool is not None:
@@ -101,34 +115,83 @@ class _Task:
     progress: Progress | None
     executor: Executor | None
     extent: Extent
+    resume: Path | None
 
 
 def _look_until_sure(task: _Task, spool: Spool | None) -> AuditReport:
     head = Head(task.fetch)
     unwatched: set[int] = set()
     work: Work | None = None
+    saved = None if task.resume is None else load_state(task.resume)
     while True:
         run = _Audit(task, head)
         try:
             judged = run.read_checkpoint()
             if judged is None:
                 return run.report(None)
+            if saved is not None:
+                _check_own(saved.state, judged.checkpoint, task)
+                task = _remember(task, saved.state)
+                run = _Audit(task, head)
+                judged = run.read_checkpoint() or judged
+            if saved is not None and judged.checkpoint.size < saved.state.size:
+                saved = None  # it went back: what is left is recounted, to say so with its reasons
             if work is None:
-                work = _prepare(task, spool, judged.checkpoint.size)
-            report = run.run(judged, work, watch_list(work.revised, unwatched))
+                work = _prepare(task, spool, saved, judged.checkpoint.size)
+            report = run.run(judged, work, watch_list(work.revised, unwatched), saved)
+            if saved is not None and not run.is_coherent:
+                # The earlier entries are not what they were, or cannot be read: recount all of them.
+                saved, work = None, None
+                continue
             more = run.unwatched() - unwatched
             if not more:
+                run.keep(report)
                 return report
             unwatched |= more
         finally:
             run.close()
 
 
-def _prepare(task: _Task, spool: Spool | None, size: int) -> Work:
-    source = task.fetch if spool is None else spool.fill(0, size)
-    work = Work(source, 0, size, task.executor)
+def _prepare(task: _Task, spool: Spool | None, saved: LoadedState | None, size: int) -> Work:
+    start = 0 if saved is None else saved.state.size
+    source = task.fetch if spool is None else spool.fill(start, size)
+    work = Work(source, start, size, task.executor)
+    if saved is not None:
+        manifests = (scope["manifest"].encode() for scope in saved.state.scopes)
+        work.learn((scope_id(raw), raw) for raw in manifests)
     work.survey()
     return work
+
+
+def _check_own(state: AuditState, checkpoint: Checkpoint, task: _Task) -> None:
+    if state.policy != policy_hash(task.policy):
+        raise ConfigurationError("the state is of an audit under another trust policy")
+    if state.origin != checkpoint.origin:
+        raise ConfigurationError("the state is of another ledger")
+
+
+def _remember(task: _Task, state: AuditState) -> _Task:
+    """The tree that an earlier audit has found good is one that the ledger must continue."""
+    old = Checkpoint(state.origin, state.size, RootHash(bytes.fromhex(state.root)))
+    return task if old in task.remembered else replace(task, remembered=(*task.remembered, old))
+
+
+def _unchecked(extent: Extent) -> tuple[str, ...]:
+    said = []
+    if extent.start:
+        said.append(
+            f"The authenticators of the pledges among the first {extent.start} entries were not verified."
+        )
+    if extent.only is not None:
+        said.append(
+            f"Only the authenticators of scope {extent.only.hex()} were verified, not those of other scopes."
+        )
+    return tuple(said)
+
+
+def policy_hash(policy: Policy) -> str:
+    """What tells the trust policy of a state."""
+    return hashlib.sha256(policy.to_bytes()).hexdigest()
 
 
 class Head:
@@ -172,14 +235,22 @@ class _Audit:
         self.states: tuple[ReceiptState, ...] = ()
         self.spent: Spent | None = None
         self.is_stopped = False  # the host does not answer any more
+        self.is_coherent = False  # the entries lead to the signed root
+        self.start = 0  # entries before this one were recounted by an earlier audit
+        self.carried: list[list[int]] = []  # revised pledges of a state that this run does not look at
+        self.next_save = time.monotonic() + SAVE_EVERY_S
 
-    def run(self, judged: JudgedCheckpoint, work: Work, watch: Prefixes) -> AuditReport:
-        """Everything."""
+    def run(
+        self, judged: JudgedCheckpoint, work: Work, watch: Prefixes, saved: LoadedState | None
+    ) -> AuditReport:
+        """Everything, or what has come since a state was saved."""
         checkpoint = judged.checkpoint
         self.remembered = [old for old in self.remembered if old.origin == checkpoint.origin]
         self.held = [check_receipt(receipt, checkpoint.origin, self.policy) for receipt in self.receipts]
         self._prepare_marks()
-        self.spent = Spent(watch, self._nullifier_at)
+        self.reader = TileReader(self.files.fetch, checkpoint.size)
+        self.signed_root = checkpoint.root
+        self.spent = Spent(watch, self._nullifier_at, None if saved is None else saved.before)
         self.tree = TreeRecount(self.files, checkpoint.size, self.faults)
         log_keys = self.policy.log_keys(checkpoint.origin)
         self.recount = Recount(checkpoint.origin, log_keys, self.faults, self.spent, self.task.extent)
@@ -187,10 +258,12 @@ class _Audit:
         archive = Archive(self.files, self.policy, self.faults)
         totals = TotalsAudit(self.files, self.recount, self.faults)
         self.seals = SealAudit(checkpoint.origin, archive, totals, self.recount, self.faults)
-        self.root_before = self.tree.root()
         packed = work.blocks(self.task.extent)
         try:
-            for item in self.blocks.read(checkpoint, 0, packed):
+            if saved is not None and not self._restore(saved.state):
+                return self.report(judged)
+            self.root_before = self.tree.root()
+            for item in self.blocks.read(checkpoint, self.start, packed):
                 if isinstance(item, PackedBlock):
                     self._take_packed(item)
                 else:
@@ -216,6 +289,104 @@ class _Audit:
         if self.spent is not None:
             self.spent.close()
 
+    def _restore(self, state: AuditState) -> bool:
+        """Go on from a state; False if the entries that it needs are not what they were."""
+        assert self.spent is not None  # noqa: S101 - run has made it
+        self.start = self.first = state.size
+        self.tree.restore(state.tree)
+        for row in state.rows:
+            self.rows.append(read_row(row))
+        self.starts = [row.first for row in self.rows]
+        self.numbers = [row.number for row in self.rows]
+        self.seals.restore(state.seals, {row.size: row.root for row in self.rows})
+        for item in state.scopes:
+            self.recount.restore(item)
+        changed = {index: (choice, serial, batch) for index, choice, serial, batch in state.revised}
+        watched = set(self.spent.watched_before())
+        self.carried = [row for row in state.revised if row[0] not in watched]
+        for index in sorted(watched):
+            pledge = self._pledge_at(index)
+            scope = None if pledge is None else self.recount.scopes.get(pledge.scope_id)
+            if pledge is None or scope is None:
+                return False
+            batch = self._batch_of(index)
+            counted = CountedPledge(index, batch or 0, scope, pledge.revision_key, pledge.choice)
+            if index in changed:
+                counted.choice, counted.serial, counted.revised_in = changed[index]
+            self.spent.put_before(pledge.nullifier, counted)
+        root = state.root
+        if self.tree.size != state.size or bytes(self.tree.root()).hex() != root:
+            return False
+        return self._find_before()
+
+    def _find_before(self) -> bool:
+        """Look for what somebody remembers or holds a receipt of among the entries before the state."""
+        reader, root = self.reader, self.signed_root
+        try:
+            for mark in sorted(mark for mark in self.marks if 0 < mark < self.start):
+                old = reader.root_at(mark)
+                verify_consistency(reader.consistency_proof(mark), mark, reader.size, old, root)
+                self.roots[mark] = old
+            if self.wanted or self.wanted_at:
+                for number in range(-(-self.start // TILE_WIDTH)):
+                    tile = reader.tile(0, number)
+                    for at in range(0, min(len(tile), (self.start - number * TILE_WIDTH) * HASH_BYTES), 32):
+                        index = number * TILE_WIDTH + at // HASH_BYTES
+                        self._look_for(index, LeafHash(tile[at : at + HASH_BYTES]))
+            for index, leaf in {**{i: leaf for leaf, i in self.places.items()}, **self.leaves_at}.items():
+                verify_inclusion(reader.inclusion_proof(index), index, reader.size, leaf, root)
+        except ProtocolError:
+            return False
+        return True
+
+    def keep(self, report: AuditReport) -> None:
+        """Save the state of an audit that has found nothing wrong."""
+        if report.ok and self.task.resume is not None and self.spent is not None and not self.pending:
+            self._save(report.checkpoint.decode())
+
+    def _save(self, checkpoint: str | None) -> None:
+        if self.spent is None or self.task.resume is None:
+            return
+        state = AuditState(
+            origin=self.seals.origin,
+            policy=policy_hash(self.policy),
+            size=self.tree.size,
+            root=bytes(self.tree.root()).hex(),
+            checkpoint=checkpoint,
+            tree=self.tree.to_state(),
+            seals=self.seals.to_state(),
+            scopes=[scope.to_state() for scope in self.recount.scopes.values()],
+            rows=[write_row(row) for row in self.rows],
+            revised=[
+                [pledge.index, pledge.choice, pledge.serial, pledge.revised_in]
+                for _, pledge in self.spent.pledges()
+                if pledge.serial
+            ]
+            + self.carried,
+        )
+        save_state(self.task.resume, state, self.spent.placed())
+
+    def _save_sometimes(self) -> None:
+        """After a batch in which all is well, so that an interrupted audit loses a minute."""
+        if self.task.resume is None or time.monotonic() < self.next_save:
+            return
+        is_well = not len(self.faults) and self.blocks.is_whole and self.seals.is_settled
+        if is_well and not self.unwatched():
+            self._save(None)
+        self.next_save = time.monotonic() + SAVE_EVERY_S
+
+    def _pledge_at(self, index: int) -> Pledge | None:
+        """A pledge of the log, proven to be in the tree that is signed."""
+        reader = self.reader
+        try:
+            data = reader.entry(index)
+            verify_inclusion(
+                reader.inclusion_proof(index), index, reader.size, leaf_hash(data), self.signed_root
+            )
+            return Pledge.from_bytes(data)
+        except ProtocolError:
+            return None
+
     def _nullifier_at(self, index: int) -> Nullifier | None:
         number, place = divmod(index, TILE_WIDTH)
         width = min(TILE_WIDTH, self.tree.final_size - number * TILE_WIDTH)
@@ -240,18 +411,22 @@ class _Audit:
     def _take_packed(self, block: PackedBlock) -> None:
         first = block.number * TILE_WIDTH
         end = first + block.width
+        if first < self.start:
+            self._check_open(block.hashes)
         if self.wanted or self.wanted_at:
             for at in range(0, len(block.hashes), HASH_BYTES):
                 self._look_for(first + at // HASH_BYTES, LeafHash(block.hashes[at : at + HASH_BYTES]))
-        is_plain = bool(block.root) and not block.data
+        is_plain = bool(block.root) and not block.data and first >= self.start
         if is_plain and self.marks.isdisjoint(range(first + 1, end + 1)):
             self.tree.extend_block(block.root)
             self.hashes.append(block.hashes)
             for part in block.parts:
                 self.pending.append(self._placed(block, part))
             return
-        cut_at = 0
+        cut_at = max(0, self.start - first)
         for part in block.parts:
+            if part.place < cut_at and first < self.start:
+                continue
             placed = self._placed(block, part)
             leaf = placed.leaf if isinstance(placed, Slot) else None
             seal = leaf.entry if leaf is not None and isinstance(leaf.entry, Seal) else None
@@ -269,6 +444,12 @@ class _Audit:
             size = 2 + int.from_bytes(block.data[offset : offset + 2], "big")
             self._close_batch(placed, seal, block.data[: offset + size])
         self._extend(block.hashes[cut_at * HASH_BYTES :])
+
+    def _check_open(self, hashes: bytes) -> None:
+        """The block in which an earlier audit has ended begins as it did then."""
+        known = self.tree.open_hashes
+        if hashes[: len(known)] != known:
+            raise UnavailableError("entries are others than when they were last audited")
 
     def _placed(self, block: PackedBlock, part: PledgeRun | OtherEntry) -> Part:
         index = block.number * TILE_WIDTH + part.place
@@ -291,11 +472,15 @@ class _Audit:
             self.hashes.append(packed)
 
     def _take_block(self, block: Block, scan: BundleScan, data: bytes | None) -> None:
-        cut_at = 0
+        cut_at = max(0, self.start - block.first)
+        if cut_at:
+            self._check_open(b"".join(block.hashes))
         strangers = {stranger.index: stranger.leaf for stranger in block.strangers}
-        for place, (leaf_hash, leaf) in enumerate(zip(block.hashes, block.leaves, strict=True)):
+        for place, (its_hash, leaf) in enumerate(zip(block.hashes, block.leaves, strict=True)):
             index = block.first + place
-            slot = Slot(index, LeafHash(leaf_hash), leaf)
+            if index < self.start:
+                continue
+            slot = Slot(index, LeafHash(its_hash), leaf)
             self._look_for(index, slot.hash)
             # A changed seal still ends its batch.
             here = leaf or strangers.get(index)
@@ -347,6 +532,7 @@ class _Audit:
         self.root_before = root_after
         self.pending, self.hashes = [], []
         self.first = slot.index + 1
+        self._save_sometimes()
 
     def _finish(self, judged: JudgedCheckpoint) -> None:
         checkpoint = judged.checkpoint
@@ -367,7 +553,7 @@ class _Audit:
         self.tree.finish()
         root = self.tree.root()
         self.roots[self.tree.size] = root
-        is_coherent = self.blocks.is_whole and root == checkpoint.root
+        is_coherent = self.is_coherent = self.blocks.is_whole and root == checkpoint.root
         if self.blocks.is_whole and not is_coherent:
             self.faults.add(
                 "wrong-root", f"they lead to {root.hex()[:16]}… and {checkpoint.root.hex()[:16]}… is signed"
@@ -422,7 +608,14 @@ class _Audit:
             faults=self.faults.placed(self._batch_of),
             faults_omitted=self.faults.omitted,
             scopes={scope.manifest.scope_id: ScopeCount.of(scope) for scope in scopes.values()},
-            trusts=trust.sentences(scopes.values(), self.policy, cosigners, remembered=bool(self.remembered)),
+            unchecked=_unchecked(self.task.extent),
+            trusts=trust.sentences(
+                scopes.values(),
+                self.policy,
+                cosigners,
+                remembered=bool(self.remembered),
+                resumed_at=self.start,
+            ),
             receipts=self.states,
             cosigners=cosigners,
             checkpoint=b"" if judged is None else judged.signed.raw,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headcount_engine.acceptance import ScopeVerifier
 from headcount_ledger.audit.bundle import Leaf, ScopeJudge
@@ -98,6 +98,15 @@ class Recount:
         self._faults = faults
         self.has_gaps = False  # some entry is not served
         self.unknown: set[ScopeId] = set()  # without terms, each faulted once
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a scope as an earlier run has left it."""
+
+        def judge(manifest: Manifest) -> ScopeJudge:
+            return self.judges.setdefault(manifest.scope_id, ScopeJudge(manifest))
+
+        scope = ScopeRecount.from_state(state, judge)
+        self.scopes[scope.manifest.scope_id] = scope
 
     def take_batch(self, parts: Sequence[Part], batch: int, day: int) -> BatchCount:
         """Judge and count the entries of one batch, the seal not among them."""

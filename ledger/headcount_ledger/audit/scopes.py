@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from headcount_ledger.audit.bundle import ScopeJudge
 from headcount_ledger.audit.fault import FaultList, Place
@@ -22,6 +23,9 @@ from headcount_spec.scope import WITHDRAWN, Manifest
 from headcount_spec.text import format_day
 
 ISSUANCE_PATIENCE_DAYS = 7  # protocol, Section 4: a notice missing for seven days is a fault
+
+# The members of a scope that are JSON as they are.
+_PLAIN = ("batch", "gross", "withdrawn", "closed_in", "openings", "issued", "notices")
 
 _CONTRADICTION = {"opening": "wrong-opening", "closing": "wrong-closing"}
 
@@ -92,6 +96,42 @@ class ScopeRecount:
     _issuance_day: dict[str, int] = field(default_factory=dict)
     _unjudged_since: dict[str, int] = field(default_factory=dict)  # issuer → day of a seal
     _overdue: set[str] = field(default_factory=set)  # issuers already faulted
+
+    def to_state(self) -> dict[str, Any]:
+        """All of it as JSON, for another run to go on from."""
+        return {
+            "manifest": self.manifest.raw.decode(),
+            **{name: getattr(self, name) for name in _PLAIN},
+            "choices": sorted(self.choices.items()),
+            "reached": None if self.reached is None else [self.reached.batch, self.reached.day],
+            "texts": sorted(self.texts),
+            "children": sorted(self.children),
+            "issuances": {
+                name: [[item.day, item.batch, item.issued] for item in said]
+                for name, said in self.issuances.items()
+            },
+            "previous": {name: [seq, leaf.hex()] for name, (seq, leaf) in self._previous.items()},
+            "issuance_day": self._issuance_day,
+            "unjudged_since": self._unjudged_since,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], judge: Callable[[Manifest], ScopeJudge]) -> ScopeRecount:
+        """What to_state has kept."""
+        manifest = Manifest.from_bytes(state["manifest"].encode())
+        return cls(
+            manifest,
+            judge(manifest),
+            **{name: state[name] for name in _PLAIN},
+            choices=Counter(dict(state["choices"])),
+            reached=None if state["reached"] is None else Reached(*state["reached"]),
+            texts=set(state["texts"]),
+            children=set(state["children"]),
+            issuances={name: [Issuance(*item) for item in said] for name, said in state["issuances"].items()},
+            _previous={name: (seq, bytes.fromhex(leaf)) for name, (seq, leaf) in state["previous"].items()},
+            _issuance_day=dict(state["issuance_day"]),
+            _unjudged_since=dict(state["unjudged_since"]),
+        )
 
     @property
     def live(self) -> int:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_scope_quorum
 from headcount_ledger.audit.fault import FaultList
@@ -83,6 +84,38 @@ class SealAudit:
     _suspect: tuple[SealedBatch, JudgedCheckpoint] | None = None  # archived with another tree
     _lost: set[int] = field(default_factory=set)  # batches known to have lost entries
     _roots: dict[int, bytes] = field(default_factory=dict)  # size at the end of a batch → root
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no question waits for the next seal, so that another run can go on from here."""
+        is_plain = not (self._shift or self._altered or self._jumped or self._lost)
+        return is_plain and self._doubt is None and self._suspect is None
+
+    def to_state(self) -> dict[str, Any]:
+        """The last seal as JSON; None if there is none."""
+        last = self._last
+        if last is None:
+            return {"last": None}
+        return {
+            "last": [last.number, last.seal.to_bytes().hex(), last.hash.hex(), last.index, last.chain.hex()],
+            "pledges": self._pledges,
+        }
+
+    def restore(self, state: dict[str, Any], roots: dict[int, bytes]) -> None:
+        """Go on from there; roots are those at the ends of the batches so far."""
+        if state["last"] is None:
+            return
+        number, seal, leaf, index, chain = state["last"]
+        self._last = _Last(
+            number,
+            Seal.from_bytes(bytes.fromhex(seal)),
+            LeafHash(bytes.fromhex(leaf)),
+            index,
+            bytes.fromhex(chain),
+            self.archive.read(number),
+        )
+        self._pledges = state["pledges"]
+        self._roots = roots
 
     @property
     def next_batch(self) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.files import Files
+from headcount_spec.errors import NotFoundError
 from headcount_spec.merkle import HASH_BYTES, CompactRange, RootHash
 from headcount_spec.tile import TILE_WIDTH, Bundle, Tile, TileBuilder
 
@@ -24,6 +26,37 @@ class TreeRecount:
         self._below = CompactRange()
         self._parents: tuple[int, bytes] = (-1, b"")  # the level 1 tile that was read last
         self._stale: set[tuple[str, int]] = set()  # places whose older partial files are faulted
+
+    def to_state(self) -> dict[str, Any]:
+        """The right edge of the tree so far, as JSON."""
+        return {
+            "blocks": self._blocks.size,
+            "range": [h.hex() for h in self._blocks.hashes],
+            "hashes": self._hashes.hex(),
+            "tiles": {tile.path: data.hex() for tile, data in self._builder.partial_tiles()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there; nothing may have been added yet.
+
+        Raises:
+            ProtocolError: the parts do not fit each other.
+        """
+        tiles = {path: bytes.fromhex(data) for path, data in state["tiles"].items()}
+
+        def fetch(path: str) -> bytes:
+            if path not in tiles:
+                raise NotFoundError(path)
+            return tiles[path]
+
+        self._blocks = CompactRange.from_hashes(state["blocks"], [bytes.fromhex(h) for h in state["range"]])
+        self._builder = TileBuilder(state["blocks"], fetch)
+        self.extend(bytes.fromhex(state["hashes"]))
+
+    @property
+    def open_hashes(self) -> bytes:
+        """The leaf hashes of the block that is not full."""
+        return bytes(self._hashes)
 
     @property
     def size(self) -> int:

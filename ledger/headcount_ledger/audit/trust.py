@@ -9,7 +9,12 @@ from headcount_spec.policy import NO_QUORUM, Policy
 
 
 def sentences(
-    scopes: Iterable[ScopeRecount], policy: Policy, cosigners: Iterable[str], *, remembered: bool
+    scopes: Iterable[ScopeRecount],
+    policy: Policy,
+    cosigners: Iterable[str],
+    *,
+    remembered: bool,
+    resumed_at: int = 0,
 ) -> tuple[str, ...]:
     """What must be believed, the gravest first."""
     said: list[str] = []
@@ -27,6 +32,10 @@ def sentences(
     if not remembered:
         said.append(
             "Nothing was remembered from an earlier audit: a history rewritten before today would not show."
+        )
+    if resumed_at:
+        said.append(
+            f"The first {resumed_at} entries were recounted by an earlier audit, whose state is believed."
         )
     return tuple(dict.fromkeys(said))
 

@@ -32,7 +32,8 @@ class Work:
         self._fetch = fetch
         self._start = start // TILE_WIDTH
         self._size = size
-        self._executor = executor
+        blocks = -(-size // TILE_WIDTH) - self._start
+        self._executor = executor if blocks > getattr(executor, "worth_blocks", 0) else None
         self._surveys: list[Survey] = []
         self._manifests: dict[bytes, bytes] = {}
 
