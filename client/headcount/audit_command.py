@@ -152,7 +152,7 @@ def _opened(target: str) -> Iterator[Fetch]:
 
 @contextmanager
 def _source(target: str, cluster: str | None) -> Iterator[Fetch]:
-    """The target for an audit: a cluster's machines read it themselves, processes here share what was read."""
+    """The target for an audit: the machines of a cluster read it themselves."""
     if cluster is not None and is_bucket(target):
         yield Bucket(target)
     elif cluster is not None and is_url(target):
