@@ -91,9 +91,15 @@ def audit(
     Web is read by the workers themselves; what any other fetch reads is read once, over so many
     connections at a time, and kept on this machine meanwhile. extent says which signatures are verified.
 
+    resume is a file with the state of an earlier audit, which makes this one cost its new entries only,
+    and in which this one leaves its own every minute and at the end, as long as nothing is wrong.
+
     Raises:
         ProofError: a receipt does not verify in itself.
+        ConfigurationError: the state is damaged, of another ledger or policy, or cannot be written.
     """
+    if resume is not None and extent != EVERYTHING:
+        raise ConfigurationError("a state is of an audit that verifies everything")
     spool = None if isinstance(fetch, SHARED) else Spool(fetch, connections)
     try:
         held = tuple(receipts)

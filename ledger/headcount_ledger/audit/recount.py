@@ -160,7 +160,7 @@ class Recount:
             for scope_id, scope in self.scopes.items()
             if counted[scope_id] or scope.live != live_before.get(scope_id, 0)
         }
-        return BatchCount(leaves.total(), missing, is_ordered, +counted, live)
+        return BatchCount(leaves.total(), missing, is_ordered, dict(+counted), live)
 
     def totals(self) -> Mapping[ScopeId, ScopeRecount]:
         """The scopes that have pledges."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -117,7 +118,8 @@ class ScopeRecount:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], judge: Callable[[Manifest], ScopeJudge]) -> ScopeRecount:
-        """What to_state has kept."""
+        """What to_state has kept; the state stays as it is."""
+        state = copy.deepcopy(state)
         manifest = Manifest.from_bytes(state["manifest"].encode())
         return cls(
             manifest,
