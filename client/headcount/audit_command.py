@@ -88,6 +88,8 @@ def audit_command(
     )
     if cluster is not None and jobs is not None:
         raise click.UsageError("--dask and --jobs do not go together")
+    if is_bucket(target):
+        Bucket(target).check()
     trusted = Policy.from_bytes(terminal.read_policy(policy))
     remembered = [] if since is None else [_checkpoint(since, trusted)]
     held = [receipt for path in receipts for receipt in audit_receipts.load(path)]

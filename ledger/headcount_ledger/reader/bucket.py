@@ -50,6 +50,14 @@ class Bucket:
             # Not the library's text: it has addresses and parts of answers in it.
             raise UnavailableError(f"the bucket does not give {path} ({type(exc).__name__})") from exc
 
+    def check(self) -> None:
+        """Open it without asking anything.
+
+        Raises:
+            ConfigurationError: the address names no bucket, or obstore is not installed.
+        """
+        _open(self.url)
+
     @property
     def connections(self) -> int:
         """How many files it is well to read at a time."""
