@@ -10,7 +10,8 @@ import corrupter
 import crowds
 import ledgers
 import manifests
-from headcount_ledger.audit import AuditReport, Receipt, audit, engine
+from headcount_ledger.audit import AuditReport, Receipt, audit
+from headcount_ledger.audit import run as runs
 from headcount_ledger.audit.state import AuditState, load_state
 from headcount_ledger.audit.unit import Extent
 from headcount_spec.checkpoint import Checkpoint
@@ -126,7 +127,7 @@ def test_remembered_trees_and_receipts_from_before_the_state(tmp_path: Path) -> 
 
 
 def test_an_interrupted_audit_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "SAVE_EVERY_S", 0)
+    monkeypatch.setattr(runs, "SAVE_EVERY_S", 0)
     ledger = crowds.crowd()
     state = tmp_path / "state"
 
