@@ -100,7 +100,13 @@ def audit_command(
         _say(ctx, found.to_json(), audit_verdict.sample_lines(found), found.ok, as_json)
         return
     extent = Extent(remembered[0].size if remembered else 0, only)
-    with _workers(cluster, jobs) as executor, _source(target, cluster) as source, bar as shown:
+    other = nullcontext(None) if quiet else terminal.progress("fetching")
+    with (
+        _workers(cluster, jobs) as executor,
+        _source(target, cluster) as source,
+        other as fetching,
+        bar as shown,
+    ):
         report = audit(
             source,
             trusted,
@@ -111,6 +117,7 @@ def audit_command(
             extent=extent,
             connections=1 if Path(target).is_dir() else CONNECTIONS,
             resume=resume,
+            fetching=fetching,
         )
     evidence = None if resume is None else keep_evidence(report, resume)
     lines = audit_verdict.lines(report, only=only, quiet=quiet)

@@ -35,6 +35,7 @@ from headcount_spec.scope import scope_id
 from headcount_spec.tile import Fetch
 
 EVERYTHING = Extent()
+MAX_LOOKS = 4  # runs: one, one for what is alike, and some for files that change meanwhile
 SHARED = (Folder, Web, Bucket)  # what every worker can read by itself
 
 
@@ -49,6 +50,7 @@ def audit(
     extent: Extent = EVERYTHING,
     connections: int = 1,
     resume: Path | None = None,
+    fetching: Progress | None = None,
 ) -> AuditReport:
     """Recount everything that a log has published. Protocol, Section 4.
 
@@ -57,7 +59,8 @@ def audit(
 
     The work is done by the executor, here without one; the report is the same. A Folder, a Bucket or the
     Web is read by the workers themselves; what any other fetch reads is read once, over so many
-    connections at a time, and kept on this machine meanwhile. extent says which signatures are verified.
+    connections at a time, and kept on this machine meanwhile; fetching is told of it. extent says which
+    signatures are verified.
 
     resume is a file with the state of an earlier audit, which makes this one cost its new entries only,
     and in which this one leaves its own every minute and at the end, as long as nothing is wrong.
@@ -71,7 +74,9 @@ def audit(
     spool = None if isinstance(fetch, SHARED) else Spool(fetch, connections)
     try:
         held = tuple(receipts)
-        task = Task(spool or fetch, policy, tuple(remembered), held, progress, executor, extent, resume)
+        task = Task(
+            spool or fetch, policy, tuple(remembered), held, progress, executor, extent, resume, fetching
+        )
         return _look_until_sure(task, spool)
     finally:
         if spool is not None:
@@ -83,7 +88,9 @@ def _look_until_sure(task: Task, spool: Spool | None) -> AuditReport:
     unwatched: set[int] = set()
     work: Work | None = None
     saved = None if task.resume is None else load_state(task.resume)
+    looks = 0
     while True:
+        looks += 1
         run = Run(task, head)
         try:
             judged = run.read_checkpoint()
@@ -104,9 +111,12 @@ def _look_until_sure(task: Task, spool: Spool | None) -> AuditReport:
                 saved, work = None, None
                 continue
             more = run.unwatched() - unwatched
-            if not more:
+            if not more or (looks >= MAX_LOOKS and not report.ok):
                 run.keep(report)
                 return report
+            if looks >= MAX_LOOKS:
+                run.faults.add("unreadable-file", "the files change while they are read")
+                return run.report(judged)
             unwatched |= more
         finally:
             run.close()
@@ -114,7 +124,7 @@ def _look_until_sure(task: Task, spool: Spool | None) -> AuditReport:
 
 def _prepare(task: Task, spool: Spool | None, saved: LoadedState | None, size: int) -> Work:
     start = 0 if saved is None else saved.state.size
-    source = task.fetch if spool is None else spool.fill(start, size)
+    source = task.fetch if spool is None else spool.fill(start, size, task.fetching)
     work = Work(source, start, size, task.executor)
     if saved is not None:
         manifests = (scope["manifest"].encode() for scope in saved.state.scopes)

@@ -71,6 +71,7 @@ class Task:
     executor: Executor | None
     extent: Extent
     resume: Path | None
+    fetching: Progress | None
 
 
 def policy_hash(policy: Policy) -> str:

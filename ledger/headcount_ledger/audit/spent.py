@@ -25,6 +25,7 @@ Prefixes = NDArray[np.uint64]
 Indices = NDArray[np.int64]
 
 FLUSH_BYTES = 2**20
+MAX_REPEATED = 100_000  # beyond them a ledger is bad enough, and not all of them are kept in full
 SORT_ROWS = 2**21  # prefixes sorted at once: 16 MiB, and the same again while sorting
 NO_PREFIXES: Prefixes = np.empty(0, np.uint64)
 NO_INDICES: Indices = np.empty(0, np.int64)
@@ -159,7 +160,7 @@ class Spent:
         return self._indices[run] + row - self._firsts[run]
 
     def repeated(self) -> set[int]:
-        """The prefixes that stand twice and are not watched."""
+        """The prefixes that stand twice and are not watched; MAX_REPEATED are enough for a verdict."""
         found: set[int] = set()
         old = self._before.prefixes
         for low, high in self._ranges(self._rows):
@@ -170,6 +171,8 @@ class Spent:
                 at = np.searchsorted(old, part)
                 at[at == len(old)] = 0
                 found.update(int(prefix) for prefix in part[old[at] == part])
+            if len(found) >= MAX_REPEATED:
+                break
         return found
 
     def placed(self) -> Iterator[tuple[Prefixes, Indices]]:

@@ -19,6 +19,7 @@ from headcount_spec.errors import MalformedError, ProtocolError
 from headcount_spec.notice import Notice, manifest_of
 from headcount_spec.tile import Bundle, Fetch
 
+MAX_SCOPES = 1000  # a hostile ledger must not fill the auditor's memory with names
 _SCOPE = slice(2, 34)  # of a pledge or revision, behind type and version
 _NULLIFIER = slice(34, 34 + PREFIX_BYTES)  # of a revision
 
@@ -30,7 +31,7 @@ class Survey:
     found: bool  # some bundle is there
     revised: bytes  # PREFIX_BYTES of each nullifier that a revision names
     manifests: tuple[bytes, ...]  # their canonical bytes
-    scopes: frozenset[bytes]  # of its pledges
+    scopes: frozenset[bytes] | None  # of its pledges; None if there are more than MAX_SCOPES
 
 
 def survey(fetch: Fetch, unit: Unit) -> Survey:
@@ -59,7 +60,8 @@ def survey(fetch: Fetch, unit: Unit) -> Survey:
                     revised.append(prefix)
             elif kind == notice.HEADER and b'"manifest"' in entry:
                 manifests += _manifests(entry)
-    return Survey(found, b"".join(revised), tuple(manifests), frozenset(scopes))
+    few = frozenset(scopes) if len(scopes) <= MAX_SCOPES else None
+    return Survey(found, b"".join(revised), tuple(manifests), few)
 
 
 def cut(data: bytes) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ the rest of the work is done here.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
@@ -15,11 +16,14 @@ from headcount_ledger.audit.scan import scan_unit
 from headcount_ledger.audit.spool import MAX_GAPS
 from headcount_ledger.audit.survey import Survey, survey
 from headcount_ledger.audit.unit import Extent, PackedBlock, Unit
+from headcount_spec.errors import ProtocolError
 from headcount_spec.scope import scope_id
 from headcount_spec.tile import TILE_WIDTH, Fetch
 
 UNIT_BLOCKS = 64  # 16,384 entries: a fifth of a second of verification
 WINDOW = 32  # units that are under way or wait to be merged, 0.6 MiB each
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Call = tuple[object, ...]
@@ -64,9 +68,8 @@ class Work:
 
     def _calls(self, extent: Extent) -> Iterator[Call]:
         for unit, found in zip(self._units(), self._surveys, strict=False):
-            needed = tuple(
-                self._manifests[scope] for scope in sorted(found.scopes) if scope in self._manifests
-            )
+            scopes = self._manifests if found.scopes is None else found.scopes
+            needed = tuple(self._manifests[scope] for scope in sorted(scopes) if scope in self._manifests)
             yield self._fetch, unit, needed, extent
 
     def _units(self) -> Iterator[Unit]:
@@ -101,6 +104,10 @@ class Work:
         if future is not None:
             try:
                 return future.result()
-            except (BrokenExecutor, CancelledError):
+            except ProtocolError:
+                raise
+            except (Exception, CancelledError) as exc:  # noqa: BLE001 - see below
+                # Whatever a pool or a cluster says of its dead workers: the call is made again here.
+                _log.warning("the workers are lost (%s): this process goes on alone", type(exc).__name__)
                 self._executor = None
         return function(*call)
