@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keys
-from engines import VERIFYING, Oracle, named, to_bytes
+from engines import VERIFYING, named, to_bytes
 from headcount_engine import rsa
 from headcount_engine.engine import VerifyingEngine, VerifyingKey
 from headcount_engine.gmp import Gmp
@@ -37,8 +37,6 @@ def refused(verifier: VerifyingKey, sig: bytes, msg: bytes = MSG) -> None:
         verifier.verify(msg, sig)
     assert str(caught.value) == "the signature does not verify"
     verifier.verify(MSG, SIG)  # and a failure leaves nothing behind
-    if isinstance(verifier, Oracle):
-        return  # the specification verifies messages only
     check = verifier.checker()
     digests = [hashlib.sha384(MSG).digest(), hashlib.sha384(msg).digest()]
     assert not check(digests, [SIG, sig])
