@@ -94,7 +94,8 @@ class Folder:
         cap = max_bytes_of(path)
         try:
             with open(os.path.join(self.root, path), "rb", buffering=0) as file:
-                data = file.read(cap + 1)
+                # Not cap + 1 outright: that much memory would be taken for each read.
+                data = file.read(min(os.fstat(file.fileno()).st_size, cap) + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
             raise NotFoundError(f"the ledger has no {path}") from exc
         except OSError as exc:
