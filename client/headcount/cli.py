@@ -33,6 +33,7 @@ GROUP = "headcount.commands"
 _OWN = {
     "audit": "headcount.audit_command:audit_command",
     "organiser": "headcount.scope_commands:organiser",
+    "pack": "headcount.pack_commands:pack",
     "pledge": "headcount.signer_commands:pledge",
     "prove": "headcount.signer_commands:prove",
     "receipt": "headcount.receipt_commands:receipt",
