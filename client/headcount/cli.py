@@ -32,6 +32,7 @@ from headcount_spec.errors import (
 GROUP = "headcount.commands"
 _OWN = {
     "audit": "headcount.audit_command:audit_command",
+    "monitor": "headcount.monitor_command:monitor",
     "organiser": "headcount.scope_commands:organiser",
     "pack": "headcount.pack_commands:pack",
     "pledge": "headcount.signer_commands:pledge",

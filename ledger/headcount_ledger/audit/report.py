@@ -32,6 +32,7 @@ class ScopeCount:
     closed: bool  # its closing batch is there
     min_batch: int  # fewest pledges of a batch before the closing one
     closed_in: int | None  # number of the closing batch
+    issuers: tuple[str, ...]  # all of them must sign
 
     @classmethod
     def of(cls, scope: ScopeRecount) -> ScopeCount:
@@ -54,6 +55,7 @@ class ScopeCount:
             closed=scope.closed_in is not None,
             min_batch=manifest.min_batch,
             closed_in=scope.closed_in,
+            issuers=tuple(scope.issuer_names()),
         )
 
     @property
