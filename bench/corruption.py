@@ -64,11 +64,13 @@ def main() -> int:
             print("the ledger is not valid before it is corrupted", file=sys.stderr)
             return 1
         cases = [case for case in attacks.CASES if not options.only or case[0] in options.only]
-        tasks = [(*case, seed, str(folder)) for case in cases for seed in range(options.places)]
+        tasks = [(*case, seed, str(folder)) for seed in range(options.places) for case in cases]
         with ProcessPoolExecutor(options.jobs, initializer=_open, initargs=(base,)) as pool:
             outcomes = []
             for outcome in pool.map(_run, tasks):
                 outcomes.append(outcome)
+                if options.write is not None:  # as far as it has come, should it be stopped
+                    options.write.write_text(table(outcomes, size, options), "utf-8")
                 if not (outcome.is_named and outcome.is_placed):
                     print(f"MISSED {outcome}", file=sys.stderr, flush=True)
                 print(f"\r{len(outcomes)} of {len(tasks)}", end="", file=sys.stderr, flush=True)
@@ -77,8 +79,6 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     text = table(outcomes, size, options)
     print(text)
-    if options.write is not None:
-        options.write.write_text(text, "utf-8")
     return 0 if all(o.is_named and o.is_placed for o in outcomes) else 1
 
 
@@ -121,8 +121,8 @@ def table(outcomes: list[Outcome], size: int, options: argparse.Namespace) -> st
         "",
         f"Made by `bench/corruption.py`: a valid ledger of {options.pledges:,} really signed pledges,",
         f"{size:,} entries, in {bulk.BATCHES + 1} batches with two scopes; each attack at {places},",
-        "each way that it can be done (`tests/attacks.py`), then a whole audit. *Found*: the verdict is not proven.",
-        "*Named*: by its own code. *Placed*: in its batch, where it has one.",
+        "each way that it can be done (`tests/attacks.py`), then a whole audit. *Found*: the verdict is not",
+        "proven. *Named*: by its own code. *Placed*: in its batch, where it has one.",
         "",
         "| attack | by | found | named | placed | what else is said, how often | corrupting | audit |",
         "|---|---|---|---|---|---|---|---|",
