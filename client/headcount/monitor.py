@@ -7,7 +7,9 @@ and notices that are overdue although no seal says so. On a ledger with a fault 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from headcount.audit_receipts import of_pledge
 from headcount.cosigner import Cosigner, check_extends
@@ -27,6 +29,8 @@ from headcount_spec.text import day_of, format_day
 from headcount_spec.tile import Fetch
 
 ISSUANCE_PATIENCE_DAYS = 7  # Protocol, Section 4.8
+# What passes without anybody reading the entries again.
+CLOCK_CODES = ("silent-ledger", "unreachable-ledger", "missing-issuance", "broken-promise")
 MAX_FINDINGS = 1000  # of one look, attacks first: a hostile ledger must not fill the disk
 _HOUR_S = 3600
 
@@ -66,6 +70,9 @@ class Monitor:
     silent_after_h: float
     holdings: Sequence[Holding] = ()
     cosigner: Cosigner | None = None
+    recount_after_s: float = 7 * 86400  # so long the state of an earlier audit is believed
+    executor: Executor | None = None  # for the audits
+    connections: int = 1  # at a time, to read the ledger
     patience: int = 1  # so many looks in a row that cannot read the ledger are a finding
     tell: Callable[[Event], object] = lambda event: None  # before it is remembered that it was told
 
@@ -84,12 +91,16 @@ class Monitor:
         state = replace(state, failures=0)
         if raw != state.seen:
             state = replace(state, seen=raw, changed=now)
-        if raw == state.checkpoint:
+        is_due = self._is_recount_due(state, now)
+        if raw == state.checkpoint and not is_due:
             # Nothing new: what was recounted stands.
             state, cosigned = self._cosign(state, now)
             return self._settle(state, [*self._by_clock(state, now)], {}, now, cosigned)
         pinned = cached(_pinned(self.fetch, raw))
-        report = self._audit(state, raw, pinned, progress)
+        saved = self.state_file.audit_path(self.policy)
+        if is_due:
+            saved.unlink(missing_ok=True)  # the audit begins anew and saves its own
+        report = self._audit(state, raw, pinned, saved, progress)
         findings = [Finding.of_fault(self.target, fault) for fault in report.faults]
         kept = self._keep(report, state, pinned)
         cosigned = ""
@@ -98,13 +109,26 @@ class Monitor:
             waiting = {item.name: item.deadline for item in promised if item.deadline is not None}
             unjudged = dict(_unjudged(report))
             state = replace(state, checkpoint=report.checkpoint, waiting=waiting, unjudged=unjudged)
+            if is_due:
+                state = replace(state, recounted=now)
             state, cosigned = self._cosign(state, now)
         else:
             state = replace(state, waiting={}, unjudged={})
         findings += self._by_clock(state, now)
         return self._settle(state, findings, kept, now, cosigned)
 
-    def _audit(self, state: LedgerState, raw: bytes, fetch: Fetch, progress: Progress | None) -> AuditReport:
+    def _is_recount_due(self, state: LedgerState, now: int) -> bool:
+        """Whether every entry is to be read, although an audit has read them before.
+
+        What was read once may be served otherwise today. And a fault in it must not pass because it is
+        not looked at.
+        """
+        codes = {item.finding.code for item in state.standing.values()} - set(CLOCK_CODES)
+        return bool(codes) or now - state.recounted > self.recount_after_s
+
+    def _audit(
+        self, state: LedgerState, raw: bytes, fetch: Fetch, resume: Path, progress: Progress | None
+    ) -> AuditReport:
         receipts = [item for holding in self.holdings for item in holding.receipts]
         return audit(
             fetch,
@@ -112,6 +136,9 @@ class Monitor:
             remembered=[parse_checkpoint(old).checkpoint for old in self._remembered(state)],
             receipts=[item for item in receipts if _belongs(item, self.policy, raw)],
             progress=progress,
+            executor=self.executor,
+            connections=self.connections,
+            resume=resume,
         )
 
     def _remembered(self, state: LedgerState) -> list[bytes]:

@@ -15,11 +15,15 @@ from headcount.monitor import Holding, Looked, Monitor
 from headcount.monitor_evidence import EvidenceFolder
 from headcount.monitor_state import StateFile
 from headcount.pledge_file import PledgeFile
-from headcount_ledger.reader.fetch import open_fetch
+from headcount_ledger.audit.pool import cores, processes
+from headcount_ledger.reader.bucket import Bucket, is_bucket
+from headcount_ledger.reader.fetch import CONNECTIONS, open_fetch
 from headcount_ledger.reader.transport import HttpTransport, Transport
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.policy import Policy
+from headcount_spec.tile import Fetch
 
+_DAY_S = 86400
 _TRIES = 4  # of a webhook in --once: after 2, 4 and 8 seconds
 
 
@@ -29,7 +33,7 @@ _TRIES = 4  # of a webhook in --once: after 2, 4 and 8 seconds
     metavar="LEDGER...",
     nargs=-1,
     required=True,
-    callback=lambda ctx, param, values: tuple(terminal.ledger(ctx, param, value) for value in values),
+    callback=lambda ctx, param, values: tuple(terminal.published(ctx, param, value) for value in values),
 )
 @click.option(
     "--policy",
@@ -58,6 +62,14 @@ _TRIES = 4  # of a webhook in --once: after 2, 4 and 8 seconds
 )
 @click.option("--webhook", "url", metavar="URL", help="Where to post each event.")
 @click.option("--webhook-secret", "secret", type=terminal.FILE, help="File with the key of their signature.")
+@click.option(
+    "--recount-every",
+    default=7.0,
+    show_default=True,
+    metavar="DAYS",
+    help="How often all entries are read again; between, only new ones are.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Processes that verify. Default: one for each core.")
 @click.option("--key", type=terminal.FILE, help="A witness's private key: cosign what was audited.")
 @click.option("--cosignatures", type=terminal.FOLDER, help="Where to publish what was cosigned.")
 @click.pass_context
@@ -72,6 +84,8 @@ def monitor(
     promises: tuple[Path, ...],
     url: str | None,
     secret: Path | None,
+    recount_every: float,
+    jobs: int | None,
     key: Path | None,
     cosignatures: Path | None,
 ) -> None:
@@ -90,12 +104,27 @@ def monitor(
     trusted *= len(targets) if len(trusted) == 1 else 1
     holdings = [_holding(path) for path in promises]
     signer = None if key is None or cosignatures is None else _cosigner(key, cosignatures)
-    with _only_one(state), HttpTransport() as transport:
+    workers = processes(cores() if jobs is None else jobs)
+    with _only_one(state), HttpTransport() as transport, workers as executor:
         outbox = None
         if url is not None and secret is not None:
             outbox = webhook.Outbox(state / "outbox", url, webhook.read_secret(secret), transport)
         monitors = [
-            _monitor(target, policy, state, transport, silent_after, holdings, signer, outbox, once)
+            Monitor(
+                target=target,
+                fetch=_fetch(target, transport),
+                policy=policy,
+                state_file=StateFile(state, target),
+                evidence=EvidenceFolder(state / "evidence"),
+                silent_after_h=silent_after,
+                holdings=holdings,
+                cosigner=signer,
+                recount_after_s=recount_every * _DAY_S,
+                executor=executor,
+                connections=1 if Path(target).is_dir() else CONNECTIONS,
+                patience=1 if once else 2,  # a network that stumbles is not yet news
+                tell=(lambda event: None) if outbox is None else outbox.put,
+            )
             for target, policy in zip(targets, trusted, strict=True)
         ]
         while True:
@@ -110,29 +139,8 @@ def monitor(
             time.sleep(every)
 
 
-def _monitor(
-    target: str,
-    policy: Policy,
-    state: Path,
-    transport: Transport,
-    silent_after: float,
-    holdings: list[Holding],
-    signer: cosigner.Cosigner | None,
-    outbox: webhook.Outbox | None,
-    once: bool,
-) -> Monitor:
-    return Monitor(
-        target=target,
-        fetch=open_fetch(target, transport),
-        policy=policy,
-        state_file=StateFile(state, target),
-        evidence=EvidenceFolder(state / "evidence"),
-        silent_after_h=silent_after,
-        holdings=holdings,
-        cosigner=signer,
-        patience=1 if once else 2,  # a network that stumbles is not yet news
-        tell=(lambda event: None) if outbox is None else outbox.put,
-    )
+def _fetch(target: str, transport: Transport) -> Fetch:
+    return Bucket(target).__call__ if is_bucket(target) else open_fetch(target, transport)
 
 
 def _look(item: Monitor, *, once: bool) -> Looked:

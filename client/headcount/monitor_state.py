@@ -12,6 +12,7 @@ from headcount import private_file
 from headcount.finding import Finding
 from headcount_spec import jcs
 from headcount_spec.errors import ConfigurationError, MalformedError
+from headcount_spec.policy import Policy
 
 _MAX_BYTES = 2**24
 
@@ -31,6 +32,7 @@ class LedgerState:
     checkpoint: bytes = b""  # the last whose audit found nothing, signed
     seen: bytes = b""  # the last that was served
     changed: int = 0  # when that one was served first, seconds since 1970
+    recounted: int = 0  # when every entry was read last, seconds since 1970
     failures: int = 0  # looks in a row at which the ledger could not be read
     cosigned: bytes = b""  # the last checkpoint that this monitor has cosigned
     standing: Mapping[str, Standing] = field(default_factory=dict)  # by key
@@ -44,6 +46,11 @@ class StateFile:
     def __init__(self, folder: Path, target: str) -> None:
         self.target = target
         self.path = folder / f"ledger-{hashlib.sha256(target.encode()).hexdigest()[:16]}.json"
+
+    def audit_path(self, policy: Policy) -> Path:
+        """Where the state of the last good audit is: it is of one ledger and one policy."""
+        digest = hashlib.sha256(policy.to_bytes()).hexdigest()[:16]
+        return self.path.with_name(f"{self.path.stem.replace('ledger', 'audit')}-{digest}")
 
     def load(self) -> LedgerState:
         """What was saved; the first time nothing.
@@ -61,6 +68,7 @@ class StateFile:
                 checkpoint=value["checkpoint"].encode(),
                 seen=value["seen"].encode(),
                 changed=int(value["changed"]),
+                recounted=int(value["recounted"]),
                 failures=int(value["failures"]),
                 cosigned=value["cosigned"].encode(),
                 standing={
@@ -86,6 +94,7 @@ class StateFile:
             "checkpoint": state.checkpoint.decode(),
             "seen": state.seen.decode("utf-8", "replace"),
             "changed": state.changed,
+            "recounted": state.recounted,
             "failures": state.failures,
             "cosigned": state.cosigned.decode(),
             "standing": {

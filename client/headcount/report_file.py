@@ -13,7 +13,7 @@ from typing import Any
 
 from headcount import output_file
 from headcount_ledger.audit import AuditReport, BatchRow
-from headcount_ledger.audit.trust import NOTHING_REMEMBERED
+from headcount_ledger.audit.trust import NOTHING_REMEMBERED, RECOUNTED_BEFORE
 from headcount_spec import jcs
 from headcount_spec.policy import Policy
 from headcount_spec.text import format_day
@@ -36,7 +36,8 @@ def report_bytes(report: AuditReport, policy: Policy) -> bytes:
     value["tool"] = f"headcount {tool_version()}"
     value["checkpoint"] = report.checkpoint.decode()
     value["policy"] = hashlib.sha256(policy.to_bytes()).hexdigest()
-    value["trusts"] = [sentence for sentence in report.trusts if sentence != NOTHING_REMEMBERED]
+    ours = (NOTHING_REMEMBERED, RECOUNTED_BEFORE)  # of this auditor, not of the ledger
+    value["trusts"] = [sentence for sentence in report.trusts if not sentence.endswith(ours)]
     value["growth"] = [_row(row) for row in report.batch_rows]
     value["issuances"] = {
         scope.hex(): {

@@ -58,7 +58,7 @@ def test_two_auditors_write_the_same_report(tmp_path: Path) -> None:
             str(tmp_path / "public"),
             "--policy",
             str(tmp_path / "policy"),
-            "--state",
+            "--resume",
             str(tmp_path / "state"),
             "--report",
             str(tmp_path / "report.json"),
@@ -66,6 +66,9 @@ def test_two_auditors_write_the_same_report(tmp_path: Path) -> None:
     )
     assert code == 0
     assert (tmp_path / "report.json").read_bytes() == first
+    resumed = audit(ledger.fetch, ledger.policy, resume=tmp_path / "state")
+    assert any("an earlier audit" in sentence for sentence in resumed.trusts)
+    assert report_bytes(resumed, ledger.policy) == first
 
 
 def test_a_report_names_what_it_is_about() -> None:
@@ -250,6 +253,16 @@ def test_a_ledger_without_pledges_has_no_pictures(tmp_path: Path) -> None:
 
 
 # The options
+
+
+@pytest.mark.parametrize("part", [["--sample", "3"], ["--scope", ledgers.campaign().scope_id.hex()]])
+def test_a_part_of_an_audit_gets_no_files(tmp_path: Path, part: list[str]) -> None:
+    ledger = ledgers.sample()
+    ledger.write(tmp_path / "public")
+    (tmp_path / "policy").write_bytes(ledger.policy.to_bytes())
+    arguments = ["audit", str(tmp_path / "public"), "--policy", str(tmp_path / "policy")]
+    assert cli.run([*arguments, *part, "--report", str(tmp_path / "report.json")]) == 2
+    assert not (tmp_path / "report.json").exists()
 
 
 def test_what_cannot_be_written_is_said_before_the_audit(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import hmac
@@ -18,7 +19,7 @@ import manifests
 from headcount import cli
 from headcount.cosigner import Cosigner
 from headcount.finding import Event, Finding
-from headcount.monitor import Holding, Monitor
+from headcount.monitor import Holding, Looked, Monitor
 from headcount.monitor_evidence import EvidenceFolder
 from headcount.monitor_state import StateFile
 from headcount.pledge_file import PledgeFile, Step
@@ -113,8 +114,7 @@ def test_an_unchanged_ledger_is_not_recounted(watched: Watched) -> None:
         read.append(path)
         return inner(path)
 
-    monitor = watched.monitor()
-    Monitor.look(Monitor(monitor.target, fetch, monitor.policy, monitor.state_file, monitor.evidence, 48), at)
+    dataclasses.replace(watched.monitor(), fetch=fetch).look(at)
     assert read == ["checkpoint"]
 
 
@@ -125,6 +125,40 @@ ATTACKS = [
     for style in ("host", "operator", "operator-seals")
     if (attack, style) != ("deleted-entry", "operator-seals")
 ]
+
+
+def test_only_new_entries_are_recounted_and_now_and_then_all(watched: Watched) -> None:
+    def look(ledger: Ledger, at: int) -> tuple[Looked, set[str]]:
+        watched.publish(ledger)
+        read = set()
+        inner = directory_fetch(watched.public)
+
+        def fetch(path: str) -> bytes:
+            read.add(path)
+            return inner(path)
+
+        looked = dataclasses.replace(watched.monitor(), fetch=fetch).look(at)
+        return looked, {path for path in read if path.startswith("tile/entries/")}
+
+    at = OPENS * DAY_S
+    batches = ledgers.long(800).batches
+    first, second, third = (ledgers.build(batches[:number]) for number in (8, 11, 12))
+    assert len(first.leaves) > 256
+    assert "tile/entries/000" in look(first, at)[1]
+    looked, read = look(second, at)
+    assert looked.size == len(second.leaves)
+    assert looked.standing == ()
+    assert read
+    assert "tile/entries/000" not in read
+    # Something was changed that had been read before.
+    changed = third
+    changed.files["tile/entries/000"] = changed.files["tile/entries/000"][:-1] + b"x"
+    assert look(changed, at)[0].standing == ()
+    later, read = look(changed, at + 8 * DAY_S)
+    assert "tile/entries/000" in read
+    assert "changed-entry" in {finding.code for finding in later.standing}
+    # It does not pass because the state of the audit before knows nothing of it.
+    assert "changed-entry" in {finding.code for finding in look(changed, at + 8 * DAY_S)[0].standing}
 
 
 @pytest.mark.parametrize(("attack", "style"), ATTACKS)
