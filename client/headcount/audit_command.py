@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from headcount import audit_receipts, audit_verdict, private_file, terminal
+from headcount import audit_outputs, audit_receipts, audit_verdict, private_file, terminal
+from headcount.audit_outputs import Outputs
 from headcount.audit_state import keep_evidence
 from headcount_ledger.audit import audit
 from headcount_ledger.audit.pool import cores, dask, processes
@@ -57,6 +58,7 @@ def _scope(ctx: click.Context, param: click.Parameter, value: str | None) -> Sco
 @click.option(
     "--scope", "only", metavar="SCOPE", callback=_scope, help="Verify and print this scope's pledges only."
 )
+@audit_outputs.options
 @click.option("--quiet", is_flag=True, help="No progress, and of the verdict only faults and the last line.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.pass_context
@@ -73,6 +75,7 @@ def audit_command(
     only: ScopeId | None,
     quiet: bool,
     as_json: bool,
+    outputs: Outputs,
 ) -> None:
     """Recount the ledger at TARGET: an address, a folder with its published files, or a bucket.
 
@@ -85,6 +88,7 @@ def audit_command(
         sample=drawn is not None,
         since=since is not None,
         scope=only is not None,
+        outputs=outputs != Outputs(),
     )
     if cluster is not None and jobs is not None:
         raise click.UsageError("--dask and --jobs do not go together")
@@ -119,6 +123,7 @@ def audit_command(
             resume=resume,
             fetching=fetching,
         )
+        outputs.write(report, trusted, cached(source), shown)
     evidence = None if resume is None else keep_evidence(report, resume)
     lines = audit_verdict.lines(report, only=only, quiet=quiet)
     if evidence is not None:
@@ -136,7 +141,11 @@ def _say(ctx: click.Context, value: dict[str, object], lines: Iterator[str], ok:
         ctx.exit(1)
 
 
-def _check_usage(*, resume: bool, receipts: bool, sample: bool, since: bool, scope: bool) -> None:
+def _check_usage(
+    *, resume: bool, receipts: bool, sample: bool, since: bool, scope: bool, outputs: bool
+) -> None:
+    if outputs and (sample or since or scope):
+        raise click.UsageError("--report, --database and --plots are of a whole audit")
     if sample and (resume or receipts or since or scope):
         raise click.UsageError("--sample goes with no option that needs a recount")
     if resume and (since or scope):

@@ -30,6 +30,9 @@ class ScopeCount:
     opens: int  # day
     closes: int
     closed: bool  # its closing batch is there
+    min_batch: int  # fewest pledges of a batch before the closing one
+    closed_in: int | None  # number of the closing batch
+    issuers: tuple[str, ...]  # all of them must sign
 
     @classmethod
     def of(cls, scope: ScopeRecount) -> ScopeCount:
@@ -50,6 +53,9 @@ class ScopeCount:
             opens=manifest.opens,
             closes=manifest.closes,
             closed=scope.closed_in is not None,
+            min_batch=manifest.min_batch,
+            closed_in=scope.closed_in,
+            issuers=tuple(scope.issuer_names()),
         )
 
     @property
