@@ -25,6 +25,7 @@ from accept import accept, loss
 from append import append
 from ingest import ingest
 from issue import issue
+from recount import recount
 from rich.console import Console
 from rich.table import Table
 from seal import seal
@@ -42,10 +43,13 @@ BOUNDS = {
     "seal.cost_at_10m_over_10k": (2.5, False),
     "append.vs_pymerkle": (20, True),
     "accept.loss_at_10m": (0.2, False),
+    "audit.rate_over_openssl_multi2": (0.65, True),
+    "audit.peak_mb_10m": (400, False),
+    "audit.resume_cost_1pct_at_10m": (0.02, False),
 }
 
 
-PARTS = ("engines", "append", "seal", "ingest", "issue", "accept", "loss")
+PARTS = ("engines", "append", "seal", "ingest", "issue", "accept", "loss", "audit")
 
 
 def main() -> None:
@@ -71,6 +75,7 @@ def main() -> None:
         "issue": lambda: issue(folder),
         "accept": lambda: accept(folder),
         "loss": lambda: loss(folder, 1_000_000, "1m"),
+        "audit": lambda: recount(folder, options.large),
     }
     figures = {"machine.cores": float(os.cpu_count() or 1), "machine.load_before": os.getloadavg()[0]}
     try:

@@ -32,7 +32,9 @@ from headcount_spec.errors import (
 GROUP = "headcount.commands"
 _OWN = {
     "audit": "headcount.audit_command:audit_command",
+    "monitor": "headcount.monitor_command:monitor",
     "organiser": "headcount.scope_commands:organiser",
+    "pack": "headcount.pack_commands:pack",
     "pledge": "headcount.signer_commands:pledge",
     "prove": "headcount.signer_commands:prove",
     "receipt": "headcount.receipt_commands:receipt",

@@ -14,8 +14,16 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from headcount.question import Ask, Question
 from headcount_ledger.reader.view import Progress
@@ -52,6 +60,13 @@ def hint(text: str) -> None:
     click.echo(f"headcount: hint: {shown(text)}", err=True)
 
 
+class _Rate(ProgressColumn):
+    """Done in a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Progress | None]:
     """A progress bar for long work, on a terminal only."""
@@ -59,7 +74,7 @@ def progress(label: str) -> Iterator[Progress | None]:
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     bar = Bar(*columns, console=console, transient=True)
     task = bar.add_task(label, total=None)
 
@@ -163,6 +178,11 @@ def ledger(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if not Path(value).is_dir():
         raise click.BadParameter("neither an http(s) address nor a folder")
     return str(Path(value).resolve())
+
+
+def published(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Option callback: a ledger, or an address of a bucket."""
+    return value if value.startswith("s3://") else ledger(ctx, param, value)
 
 
 LEDGER = click.argument("ledger", callback=ledger)

@@ -17,12 +17,13 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from headcount_engine.meter import Meter
 from headcount_issuer.address import MAX_CHARS, Address, parse_address
 from headcount_issuer.attester import Asking, Means, Proof, Share, Step
 from headcount_issuer.dkim_key import DkimConfig, DkimKey
 from headcount_issuer.letter import compose
 from headcount_issuer.mail import Mailer, SmtpConfig
-from headcount_issuer.meter import Budget, Meter
+from headcount_issuer.meter import Budget
 from headcount_issuer.typed_code import LIFETIME_S, TypedCode, draw_code
 from headcount_issuer.work import Work
 from headcount_spec.altcha import MAX_NUMBER, MAX_PAYLOAD_CHARS, WorkSolution

@@ -44,6 +44,9 @@ class ScopeCount:
     opens: int  # day
     closes: int
     closed: bool  # its closing batch is there
+    min_batch: int  # fewest pledges of a batch before the closing one
+    closed_in: int | None  # number of the closing batch
+    issuers: tuple[str, ...]  # all of them must sign
     continues: Continues | None = None
     parts: tuple[Part, ...] = ()  # of the total, the oldest first; empty unless it continues another
 
@@ -66,6 +69,9 @@ class ScopeCount:
             opens=manifest.opens,
             closes=manifest.closes,
             closed=scope.closed_in is not None,
+            min_batch=manifest.min_batch,
+            closed_in=scope.closed_in,
+            issuers=tuple(scope.issuer_names()),
             continues=manifest.continues,
         )
 
@@ -114,6 +120,23 @@ class BatchRow:
     root: bytes  # of the tree with it
 
 
+def write_row(row: BatchRow) -> list[Any]:
+    """A row as JSON."""
+    pledges = {scope.hex(): number for scope, number in row.pledges.items()}
+    live = {scope.hex(): number for scope, number in row.live.items()}
+    return [row.number, row.first, row.size, row.day, pledges, live, row.root.hex()]
+
+
+def read_row(value: Sequence[Any]) -> BatchRow:
+    """What write_row has written."""
+    number, first, size, day, pledges, live, root = value
+    counted, alive = (
+        {ScopeId(bytes.fromhex(scope)): count for scope, count in counts.items()}
+        for counts in (pledges, live)
+    )
+    return BatchRow(number, first, size, day, counted, alive, bytes.fromhex(root))
+
+
 @dataclass(frozen=True, slots=True)
 class AuditReport:
     """The verdict on a ledger at one checkpoint."""
@@ -131,6 +154,7 @@ class AuditReport:
     checkpoint: bytes  # as published, for the next audit to compare with
     batch_rows: tuple[BatchRow, ...] = ()  # in the order of the log
     issuances: Mapping[ScopeId, Mapping[str, tuple[Issuance, ...]]] = field(default_factory=dict)  # by issuer
+    unchecked: tuple[str, ...] = ()  # sentences: what the caller has told the audit to leave out
 
     @property
     def ok(self) -> bool:
@@ -151,6 +175,7 @@ class AuditReport:
             "scopes": {scope.hex(): count.to_json() for scope, count in sorted(self.scopes.items())},
             "receipts": [state.to_json() for state in self.receipts],
             "trusts": list(self.trusts),
+            "unchecked": list(self.unchecked),
         }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from headcount_ledger.audit.bundle import ScopeJudge
 from headcount_ledger.audit.fault import FaultList, Place
@@ -22,6 +24,9 @@ from headcount_spec.scope import WITHDRAWN, Manifest
 from headcount_spec.text import format_day
 
 ISSUANCE_PATIENCE_DAYS = 7  # protocol, Section 4: a notice missing for seven days is a fault
+
+# The members of a scope that are JSON as they are.
+_PLAIN = ("batch", "gross", "withdrawn", "closed_in", "openings", "issued", "notices")
 
 _CONTRADICTION = {"opening": "wrong-opening", "closing": "wrong-closing"}
 
@@ -95,6 +100,47 @@ class ScopeRecount:
     _unjudged_since: dict[str, int] = field(default_factory=dict)  # issuer → day of a seal
     _overdue: set[str] = field(default_factory=set)  # issuers already faulted
 
+    def to_state(self) -> dict[str, Any]:
+        """All of it as JSON, for another run to go on from."""
+        return {
+            "manifest": self.manifest.raw.decode(),
+            **{name: getattr(self, name) for name in _PLAIN},
+            "choices": sorted(self.choices.items()),
+            "reached": None if self.reached is None else [self.reached.batch, self.reached.day],
+            "texts": sorted(self.texts),
+            "children": sorted(self.children),
+            "issuances": {
+                name: [[item.day, item.batch, item.issued] for item in said]
+                for name, said in self.issuances.items()
+            },
+            "destroyed": {name: sorted(keys) for name, keys in self.destroyed.items()},
+            "slips": dict(self.slips),
+            "previous": {name: [seq, leaf.hex()] for name, (seq, leaf) in self._previous.items()},
+            "issuance_day": self._issuance_day,
+            "unjudged_since": self._unjudged_since,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], judge: Callable[[Manifest], ScopeJudge]) -> ScopeRecount:
+        """What to_state has kept; the state stays as it is."""
+        state = copy.deepcopy(state)
+        manifest = Manifest.from_bytes(state["manifest"].encode())
+        return cls(
+            manifest,
+            judge(manifest),
+            **{name: state[name] for name in _PLAIN},
+            choices=Counter(dict(state["choices"])),
+            reached=None if state["reached"] is None else Reached(*state["reached"]),
+            texts=set(state["texts"]),
+            children=set(state["children"]),
+            issuances={name: [Issuance(*item) for item in said] for name, said in state["issuances"].items()},
+            destroyed={name: set(keys) for name, keys in state["destroyed"].items()},
+            slips=Counter(state["slips"]),
+            _previous={name: (seq, bytes.fromhex(leaf)) for name, (seq, leaf) in state["previous"].items()},
+            _issuance_day=dict(state["issuance_day"]),
+            _unjudged_since=dict(state["unjudged_since"]),
+        )
+
     @property
     def live(self) -> int:
         """Counted pledges that are not withdrawn."""
@@ -109,10 +155,10 @@ class ScopeRecount:
         opened = [self.openings.get(name, batch) for name in self.issuer_names()]
         return self.batch < batch and all(b < batch for b in opened)
 
-    def count(self, pledge: CountedPledge) -> None:
-        """Count a pledge."""
-        self.gross += 1
-        self.choices[pledge.choice] += 1
+    def count(self, choice: int, number: int = 1) -> None:
+        """Count so many pledges with this choice."""
+        self.gross += number
+        self.choices[choice] += number
 
     def change(self, pledge: CountedPledge, choice: int) -> None:
         """Count a revision of a pledge."""
