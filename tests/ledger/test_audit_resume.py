@@ -192,3 +192,18 @@ def test_the_state_holds_no_nullifier_in_full(tmp_path: Path) -> None:
     data = (tmp_path / "state").read_bytes()
     assert not any(pledge.nullifier in data for pledge in crowds.pledges())
     assert not any(pledge.nullifier.hex() in json.dumps(data.hex()) for pledge in crowds.pledges()[:3])
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_the_last_totals_are_looked_at_again(grows: bool, tmp_path: Path) -> None:
+    given = crowds.batches()
+    early = ledgers.build(given[:4])
+    assert run(early, tmp_path / "state").ok
+    late = ledgers.build(given) if grows else early
+    path = f"totals/{len(early.ends) - 1}"
+    data = late.files[path]
+    edited = dataclasses.replace(late, files={**late.files, path: data[:-1] + bytes([data[-1] ^ 1])})
+    report = run(edited, tmp_path / "state")
+    assert [fault.code for fault in report.faults] == ["edited-count"]
+    assert report.faults[0].batch == len(early.ends) - 1
+    assert run(late, tmp_path / "state").ok
