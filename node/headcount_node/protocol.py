@@ -108,13 +108,14 @@ class BoundedProtocol(HttpToolsProtocol):
         What is pipelined behind another, expects an interim answer or spells its path in another way is
         answered by the same route through ASGI.
         """
-        if not isinstance(self.app, HotRoutes) or self.parser.get_method() != b"POST":
+        parser: Any = self.parser  # None only when the connection is lost
+        if not isinstance(self.app, HotRoutes) or parser.get_method() != b"POST":
             return None
         route = self.app.routes.get(self.url.decode("latin-1"))
         if (
             route is None
             or self.expect_100_continue
-            or self.parser.should_upgrade()
+            or parser.should_upgrade()
             or not (self.cycle is None or self.cycle.response_complete)
         ):
             return None
@@ -156,7 +157,7 @@ class _HotCycle:
         self._route = route
         self._request = request
         self._body = b""
-        parser = protocol.parser
+        parser: Any = protocol.parser  # None only when the connection is lost
         self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.response_complete = False
         self.disconnected = False
