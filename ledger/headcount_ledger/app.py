@@ -48,17 +48,18 @@ def ledger_blueprint(ledger: Ledger, clock: Callable[[], int] = wall_clock) -> B
         if take is not None:
             if request.method != "POST":
                 raise MethodRefusedError("entries are sent by POST")
-            now = clock()
-            sender = _sender(refusals)
-            refusals.check(sender, now)
-            try:
-                answer, outcomes = take(ledger, day_of(now))
-            except ProtocolError as exc:
-                refusals.count(sender, now, exc)
-                raise
-            for outcome in outcomes:
-                refusals.count(sender, now, outcome)
-            return _respond(answer)
+            now, header = clock(), refusals.proxy_header
+            sender = Sender(request.remote_addr, request.headers.get(header) if header else None)
+
+            def accept(entries: Sequence[bytes]) -> list[Accepted | ProtocolError]:
+                for entry in entries:
+                    refusals.check(sender, now, entry)
+                outcomes = ledger.accept_all(entries, day_of(now))
+                for entry, outcome in zip(entries, outcomes, strict=True):
+                    refusals.count(sender, now, entry, outcome)
+                return outcomes
+
+            return _respond(take(accept))
         content_type, caching = kind(path)
         if request.method not in ("GET", "HEAD"):
             raise MethodRefusedError("the published files are read by GET")
@@ -87,25 +88,21 @@ def create_app(ledger: Ledger, clock: Callable[[], int] = wall_clock, prefix: st
     return app
 
 
-Outcomes = Sequence[Accepted | ProtocolError]
+Accept = Callable[[Sequence[bytes]], list[Accepted | ProtocolError]]
 
 
-def _take(ledger: Ledger, day: int) -> tuple[Answer, Outcomes]:
+def _take(accept: Accept) -> Answer:
     check_entry_head(request.content_type, request.content_length)
-    outcome = ledger.accept(_body(MAX_ENTRY_BYTES, entry_too_long), day)
-    return accepted(outcome), [outcome]
+    (outcome,) = accept([_body(MAX_ENTRY_BYTES, entry_too_long)])
+    if isinstance(outcome, ProtocolError):
+        raise outcome
+    return accepted(outcome)
 
 
-def _take_bundle(ledger: Ledger, day: int) -> tuple[Answer, Outcomes]:
+def _take_bundle(accept: Accept) -> Answer:
     check_bundle_head(request.content_type, request.content_length)
-    outcomes = ledger.accept_all(open_bundle(_body(MAX_BUNDLE_BYTES, bundle_too_long)), day)
-    answers = [refused(one) if isinstance(one, ProtocolError) else accepted(one) for one in outcomes]
-    return answered(answers), outcomes
-
-
-def _sender(refusals: Refusals) -> Sender:
-    header = refusals.proxy_header
-    return Sender(request.remote_addr, request.headers.get(header) if header else None)
+    outcomes = accept(open_bundle(_body(MAX_BUNDLE_BYTES, bundle_too_long)))
+    return answered([refused(one) if isinstance(one, ProtocolError) else accepted(one) for one in outcomes])
 
 
 def _body(most: int, too_long: Callable[[int], ProtocolError]) -> bytes:

@@ -16,8 +16,9 @@ from headcount_engine.acceptance import VerifiedPledge
 from headcount_ledger.intake import Acceptance, Accepted, Look
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.work import Work
+from headcount_ledger.writer import RETRY_AFTER_S
 from headcount_ledger.writer_client import WriterClient
-from headcount_spec.errors import ProtocolError
+from headcount_spec.errors import ProtocolError, UnavailableError
 
 _READERS = 4
 
@@ -35,6 +36,8 @@ class Gate:
         self.ledger_key = ledger.verification_key
         self.writer = WriterClient(ledger.config.socket, ledger.config.max_waiting)
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
+        self._looks = 0  # under way
+        self._most_looks = ledger.config.max_waiting
 
     def accept(
         self, entry: bytes | VerifiedPledge, day: int, done: Done, asked: list[Asked] | None = None
@@ -55,11 +58,22 @@ class Gate:
                 advance(exc)
 
     def look(self, look: Look, done: Callable[[Any], None]) -> None:
-        """Read from the database in a thread."""
+        """Read from the database in a thread.
+
+        Raises:
+            UnavailableError: too many wait.
+        """
 
         def tell(future: asyncio.Future[Any]) -> None:
-            done(future.exception() or future.result())
+            self._looks -= 1
+            if future.cancelled():
+                done(UnavailableError("the ledger stops"))
+            else:
+                done(future.exception() or future.result())
 
+        if self._looks >= self._most_looks:
+            raise UnavailableError("too many requests wait for the ledger", RETRY_AFTER_S)
+        self._looks += 1
         loop = asyncio.get_running_loop()
         loop.run_in_executor(self._readers, self._ledger.look, look.read).add_done_callback(tell)
 
@@ -102,5 +116,5 @@ class _Run:
                 self._asked = None
             else:
                 self._gate.writer.ask(step, self.advance)
-        except ProtocolError as exc:
+        except Exception as exc:  # noqa: BLE001 whoever waits must be told, whatever it is
             self.advance(exc)

@@ -160,6 +160,7 @@ pending_plan = Table(
 # Nullifiers fall anywhere in a table: with the 2 MB of cache that SQLite has by itself, a page is read
 # from the file for almost every pledge, which makes staging it half as dear again.
 _CACHE_KIB = 1 << 16
+_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")  # codes of what another try may mend
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -203,7 +204,11 @@ def open_engine(path: Path, checkpoints: bool = True) -> Engine:
 
 
 def checkpoint_log(connection: PoolProxiedConnection) -> int:
-    """A PASSIVE checkpoint, which waits for nobody and is in nobody's way; the pages in the log."""
+    """A PASSIVE checkpoint, which waits for nobody and is in nobody's way; the pages in the log.
+
+    Raises:
+        SystemExit: the disk fails; it is not known what is durable.
+    """
     try:
         cursor = connection.cursor()
         try:
@@ -212,8 +217,10 @@ def checkpoint_log(connection: PoolProxiedConnection) -> int:
             return int(pages)
         finally:
             cursor.close()
-    except sqlite3.OperationalError:
-        return 0  # busy or full: the next one tries again, and commits say what is wrong
+    except sqlite3.Error as exc:
+        if getattr(exc, "sqlite_errorname", "").startswith(_PASSING):
+            return 0  # the next one tries again, and commits say what is wrong
+        raise SystemExit(f"the write-ahead log cannot be copied ({type(exc).__name__})") from exc
 
 
 def truncate_log(engine: Engine) -> bool:
@@ -237,7 +244,7 @@ def truncate_log(engine: Engine) -> bool:
         finally:
             cursor.close()
     except sqlite3.OperationalError as exc:
-        if exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
+        if exc.sqlite_errorname.startswith(_PASSING):
             return False
         raise SystemExit(f"the write-ahead log cannot be emptied ({exc.sqlite_errorname})") from exc
     finally:

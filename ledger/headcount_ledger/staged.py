@@ -25,6 +25,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from headcount_ledger.schema import (
     notices,
@@ -125,6 +126,7 @@ def stage_pledges(tx: Connection, rows: Sequence[PledgeRow]) -> list[bool]:
     if not rows:
         return []
     cursor = tx.connection.cursor()
+    database: Any = tx.dialect.loaded_dbapi
     try:
         if tx.dialect.name == "postgresql":
             cursor.execute(_STAGE_PLEDGES_SQL, [list(column) for column in zip(*rows, strict=True)])
@@ -144,6 +146,11 @@ def stage_pledges(tx: Connection, rows: Sequence[PledgeRow]) -> list[bool]:
             cursor.execute(_STAGE_PLEDGE_SQL, row)
             done.append(cursor.rowcount == 1)
         return done
+    except database.Error as exc:
+        # As SQLAlchemy would raise it, so that the store knows what it means.
+        raise DBAPIError.instance(
+            None, None, exc, database.Error, hide_parameters=True, dialect=tx.dialect
+        ) from exc
     finally:
         cursor.close()
 
@@ -165,6 +172,13 @@ def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> b
         "entry": revision.to_bytes(),
     }
     return tx.execute(_STAGE_REVISION[tx.dialect.name], row).rowcount == 1
+
+
+def has_notice(tx: Connection, scope: ScopeId, leaf_hash: LeafHash) -> bool:
+    """Whether this very notice of the scope is sealed or staged."""
+    tables = (notices, staged_notices)
+    wanted = [select(t.c.seq).where(t.c.scope == scope, t.c.leaf_hash == leaf_hash) for t in tables]
+    return tx.execute(union_all(*wanted)).first() is not None
 
 
 def count_notices(tx: Connection) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -16,8 +17,18 @@ from headcount_ledger.work import Work
 from headcount_ledger.writer import RETRY_AFTER_S
 from headcount_spec.errors import MalformedError, ProtocolError, UnavailableError
 
+log = logging.getLogger("headcount.ledger")
+
 # Called once, with the work's result when it is durable, or with the error that it ended in.
 Done = Callable[[bool | ProtocolError], None]
+
+
+def _tell(done: Done, came: bool | ProtocolError) -> None:
+    """What one request does with its result must harm neither the others nor the connection."""
+    try:
+        done(came)
+    except Exception:
+        log.exception("an answer could not be handed on")
 
 
 class WriterClient:
@@ -67,7 +78,7 @@ class WriterClient:
         unsent, self._unsent = self._unsent, []
         for work, done in unsent:
             if self._connection is None:
-                done(UnavailableError("the ledger's writer does not run", RETRY_AFTER_S))
+                _tell(done, UnavailableError("the ledger's writer does not run", RETRY_AFTER_S))
             else:
                 self._connection.ask(work, done)
 
@@ -89,7 +100,7 @@ class _Connection(asyncio.Protocol):
         self.is_lost = True
         waiting, self.waiting = self.waiting, {}
         for done in waiting.values():
-            done(UnavailableError("the ledger's writer stopped", RETRY_AFTER_S))
+            _tell(done, UnavailableError("the ledger's writer stopped", RETRY_AFTER_S))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -101,14 +112,14 @@ class _Connection(asyncio.Protocol):
                     came: bool | ProtocolError = result(payload)
                 except ProtocolError as exc:
                     came = exc
-                done(came)
+                _tell(done, came)
         except MalformedError:
             self.close()
 
     def ask(self, work: Work, done: Done) -> None:
         """Send a work."""
         if self.is_lost:
-            done(UnavailableError("the ledger's writer stopped", RETRY_AFTER_S))
+            _tell(done, UnavailableError("the ledger's writer stopped", RETRY_AFTER_S))
             return
         number = next(self._numbers)
         self.waiting[number] = done

@@ -25,7 +25,7 @@ from headcount_ledger.intake import Accepted
 from headcount_ledger.refusals import Refusals, Sender
 from headcount_ledger.ticker import wall_clock
 from headcount_spec.entry import MAX_ENTRY_BYTES
-from headcount_spec.errors import MalformedError, ProtocolError
+from headcount_spec.errors import MalformedError, ProtocolError, RateLimitedError
 from headcount_spec.problem import from_status
 from headcount_spec.promise import Promise
 from headcount_spec.text import day_of
@@ -102,14 +102,14 @@ class Guard:
         """The UTC day."""
         return day_of(self._clock())
 
-    def check(self, request: Request) -> None:
-        """Raises RateLimitedError: too many entries of its network were refused."""
-        self._refusals.check(self._sender(request), self._clock())
+    def check(self, request: Request, entry: bytes) -> None:
+        """Raises RateLimitedError: too many such entries of its network were refused."""
+        self._refusals.check(self._sender(request), self._clock(), entry)
 
-    def count(self, request: Request, came: object) -> None:
+    def count(self, request: Request, entry: bytes, came: object) -> None:
         """Note what came of an entry."""
         if isinstance(came, Exception):
-            self._refusals.count(self._sender(request), self._clock(), came)
+            self._refusals.count(self._sender(request), self._clock(), entry, came)
 
     def _sender(self, request: Request) -> Sender:
         header = self._proxy_header
@@ -128,7 +128,6 @@ class PledgeRoute:
 
     def check(self, request: Request) -> None:
         """As the blueprint."""
-        self._guard.check(request)
         verifier_exchange.check_head(
             request.header(b"content-type"),
             request.header(b"content-encoding") is not None,
@@ -148,11 +147,12 @@ class PledgeRoute:
                 # Made in this process under the ledger's key: there is no signature to doubt.
                 reply(Answer(200, _PROMISED, came.to_bytes()))
             else:
-                self._guard.count(request, came)
+                self._guard.count(request, data, came)
                 reply(self._refuse(came, data))
 
         redeemer = self._redeemer
         try:
+            self._guard.check(request, data)
             verifier_exchange.check_origin(redeemer, data, request.header(b"origin"))
             verified = redeemer.verify(data)
         except ProtocolError as exc:
@@ -194,7 +194,6 @@ class EntryRoute:
 
     def check(self, request: Request) -> None:
         """As the blueprint."""
-        self._guard.check(request)
         ledger_exchange.check_entry_head(request.header(b"content-type"), request.length)
 
     def too_long(self) -> ProtocolError:
@@ -205,9 +204,10 @@ class EntryRoute:
         """Accept through the gate."""
 
         def done(came: Accepted | Exception) -> None:
-            self._guard.count(request, came)
+            self._guard.count(request, data, came)
             reply(_answer(came))
 
+        self._guard.check(request, data)
         self._gate.accept(data, self._guard.today, done)
 
     def refuse(self, error: Exception) -> Answer:
@@ -226,7 +226,6 @@ class BundleRoute:
 
     def check(self, request: Request) -> None:
         """As the blueprint."""
-        self._guard.check(request)
         ledger_exchange.check_bundle_head(request.header(b"content-type"), request.length)
 
     def too_long(self) -> ProtocolError:
@@ -241,14 +240,19 @@ class BundleRoute:
         day, loop = self._guard.today, asyncio.get_running_loop()
 
         def put(place: int, came: Accepted | Exception) -> None:
-            self._guard.count(request, came)
+            self._guard.count(request, entries[place], came)
             answers[place] = _answer(came)
             if len(answers) == len(entries):
                 reply(ledger_exchange.answered([answers[i] for i in range(len(entries))]))
 
         def turn(first: int) -> None:
             for place in range(first, min(first + SLICE, len(entries))):
-                self._gate.accept(entries[place], day, partial(put, place), asked)
+                try:
+                    self._guard.check(request, entries[place])
+                except RateLimitedError as exc:
+                    put(place, exc)
+                else:
+                    self._gate.accept(entries[place], day, partial(put, place), asked)
             if first + SLICE < len(entries):
                 loop.call_soon(turn, first + SLICE)
             else:
@@ -283,7 +287,12 @@ class HotApp:
             route.check(request)
             data = await body(receive, route.max_bytes, route.too_long)
             future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            route.take(request, data, future.set_result)
+
+            def reply(answer: Answer) -> None:
+                if not future.done():  # the server may have given the request up
+                    future.set_result(answer)
+
+            route.take(request, data, reply)
         except Exception as exc:  # noqa: BLE001 as the Flask apps: a bug is answered without a word about it
             answer = route.refuse(exc)
         else:
@@ -322,7 +331,7 @@ async def body(receive: Receive, max_bytes: int, too_long: Callable[[], Protocol
         MalformedError: the client went away.
     """
     message = await receive()
-    data: bytes = message.get("body", b"")
+    data = bytearray(message.get("body", b""))
     while message.get("more_body") and len(data) <= max_bytes:
         message = await receive()
         data += message.get("body", b"")
@@ -330,7 +339,7 @@ async def body(receive: Receive, max_bytes: int, too_long: Callable[[], Protocol
         raise MalformedError("the request is not complete")
     if len(data) > max_bytes:
         raise too_long()
-    return data
+    return bytes(data)
 
 
 _HEADS: dict[int, tuple[Mapping[str, str], bytes]] = {}  # of the answers that share their headers

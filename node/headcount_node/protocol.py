@@ -49,7 +49,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what belongs to a request that has not ended."""
         if self.transport.is_closing():
             return
-        self._idle_at = None
         self._received += len(data)
         if self._received > (MAX_HEAD_BYTES if self._in_head else MAX_BODY_BYTES) + len(data):
             self.transport.abort()
@@ -60,12 +59,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
+        self._idle_at = None
         self._begun_at, self._received, self._in_head = self.loop.time(), 0, True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The header has ended: a hot route answers without uvicorn's cycle and its task."""
-        self._received, self._in_head = 0, False
+        self._received, self._in_head, self._idle_at = 0, False, None
+        if self.transport.is_closing():
+            self.cycle = _Ended()  # type: ignore[assignment]
+            return
         route = self._hot_route()
         if route is None:
             super().on_headers_complete()
@@ -90,6 +93,13 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             hot, self._hot = self._hot, None
             hot.finish()
+
+    def on_response_complete(self) -> None:
+        """uvicorn has answered; the sweep looks after what its timer forgets, such as a byte that begins
+        no request."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.cycle.response_complete:
+            self._idle_at = self.loop.time()
 
     def answered(self) -> None:
         """A hot route has answered: go on with what is pipelined, or wait for the next request.
@@ -122,14 +132,17 @@ class BoundedProtocol(HttpToolsProtocol):
         return route
 
     def pause_writing(self) -> None:
-        """The peer does not read."""
+        """The peer does not read: nor do we, so that no answers pile up."""
         self._blocked_at = self.loop.time()
         super().pause_writing()
+        self.flow.pause_reading()
 
     def resume_writing(self) -> None:
         """The peer reads again."""
         self._blocked_at = None
         super().resume_writing()
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def check(self, now: float) -> None:
         """Cut a connection that takes too long."""
@@ -147,6 +160,14 @@ class _Nobody:
         """Wake nobody."""
 
 
+class _Ended:
+    """A request that came behind the last answer of its connection: nobody takes it."""
+
+    message_event = _Nobody()
+    response_complete = True
+    keep_alive = False
+
+
 class _HotCycle:
     """A request to a hot route, in the place of uvicorn's cycle: what is pipelined behind it waits."""
 
@@ -156,7 +177,7 @@ class _HotCycle:
         self._protocol = protocol
         self._route = route
         self._request = request
-        self._body = b""
+        self._body = bytearray()
         parser: Any = protocol.parser  # None only when the connection is lost
         self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.response_complete = False
@@ -173,7 +194,7 @@ class _HotCycle:
         """A part of the body."""
         if self.response_complete:
             return
-        self._body = self._body + body if self._body else body
+        self._body += body
         if len(self._body) > self._route.max_bytes:
             self._reply(self._route.refuse(self._route.too_long()))
 
@@ -182,7 +203,7 @@ class _HotCycle:
         if self.response_complete:
             return
         try:
-            self._route.take(self._request, self._body, self._reply)
+            self._route.take(self._request, bytes(self._body), self._reply)
         except Exception as exc:  # noqa: BLE001 a bug is answered without a word about it
             self._reply(self._route.refuse(exc))
 
@@ -191,9 +212,10 @@ class _HotCycle:
         if self.response_complete:
             return
         self.response_complete = True
-        if self.disconnected:
-            return
         protocol = self._protocol
+        # uvicorn marks only the last cycle as disconnected, and uvloop raises on a closed transport.
+        if self.disconnected or protocol.transport.is_closing():
+            return
         own = b"".join(b"%s: %s\r\n" % header for header in protocol.server_state.default_headers)
         if not self.keep_alive:
             own += b"connection: close\r\n"

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import threading
 from collections import Counter
 
 _NEVER = -(2**62)
+_WITH_PORT = re.compile(r"\A(?:\[([^\]]*)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)\Z")
 _MAX_MARKS = 1_000_000  # beyond, newcomers of the same stretch share one count
 
 
@@ -67,7 +69,8 @@ def network(peer: str | None, forwarded: str | None = None) -> str | None:
     forwarded is what the operator's own proxy says, its own word last. None for this machine itself:
     behind a proxy that tells nothing, or an onion service, that is everybody; and for what is no address.
     """
-    address = _parse((forwarded or "").rpartition(",")[2]) or _parse(peer or "")
+    # What the proxy says is never replaced by the proxy's own address: all would share one count.
+    address = _parse(forwarded.rpartition(",")[2] if forwarded else peer or "")
     if address is None:
         return None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
@@ -79,7 +82,9 @@ def network(peer: str | None, forwarded: str | None = None) -> str | None:
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    text = text.strip()
+    match = _WITH_PORT.match(text)
     try:
-        return ipaddress.ip_address(text.strip().strip("[]"))
+        return ipaddress.ip_address(match[1] or match[2] if match else text)
     except ValueError:
         return None

@@ -85,12 +85,12 @@ def test_only_the_senders_own_errors_are_counted() -> None:
     refusals = Refusals(LedgerConfig(Path(), refusals_per_minute=1))
     sender = Sender("203.0.113.1", None)
     for innocent in (ScopeClosedError("closed"), UnavailableError("full"), None, b"accepted"):
-        refusals.count(sender, 0, innocent)
-    refusals.check(sender, 0)
-    refusals.count(sender, 0, SignatureError("bad"))
+        refusals.count(sender, 0, BAD, innocent)
+    refusals.check(sender, 0, BAD)
+    refusals.count(sender, 0, BAD, SignatureError("bad"))
     with pytest.raises(RateLimitedError):
-        refusals.check(sender, 1)
-    refusals.check(sender, 60)
+        refusals.check(sender, 1, BAD)
+    refusals.check(sender, 60, BAD)
 
 
 def test_terms_of_strangers_are_refused_where_organisers_are_listed(tmp_path: Path) -> None:
@@ -130,3 +130,12 @@ def test_the_configuration_of_both(tmp_path: Path) -> None:
             LedgerConfig.from_table({"directory": "l", "organisers": wrong}, tmp_path)
     with pytest.raises(ConfigurationError, match="refusals"):
         LedgerConfig.from_table({"directory": "l", "refusals_per_minute": 0}, tmp_path)
+
+
+def test_revisions_shut_nobody_out_who_pledges(client: Any) -> None:
+    junk = manifests.revision(manifests.pledge(SCOPE, 90, choice=1), 90).to_bytes()
+    for _ in range(LIMIT):
+        assert post(client, junk, "203.0.113.1").status_code == 404
+    assert post(client, junk, "203.0.113.1").status_code == 429
+    good = manifests.pledge(SCOPE, 1, choice=1).to_bytes()
+    assert post(client, good, "203.0.113.1").status_code == 200

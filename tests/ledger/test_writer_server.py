@@ -216,3 +216,28 @@ def test_results_come_through_unchanged() -> None:
     with pytest.raises(RevisionConflictError) as caught:
         result(payload)
     assert caught.value.serial == 3
+
+
+def test_one_that_breaks_on_its_result_harms_no_other(ledger: Ledger, server: WriterServer) -> None:
+    async def run() -> object:
+        client = WriterClient(ledger.config.socket, 10)
+
+        def breaks(_came: object) -> None:
+            raise RuntimeError("a closed transport")
+
+        client.ask(stage(1), breaks)
+        came = await outcome(client, stage(2))
+        client.close()
+        await asyncio.sleep(0.01)
+        return came
+
+    assert asyncio.run(run()) is True
+    assert ledger.waiting() == 2
+
+
+def test_a_disk_that_fails_ends_the_process_and_a_full_one_does_not(ledger: Ledger) -> None:
+    with ledger.store.write() as tx:
+        pages = tx.exec_driver_sql("PRAGMA page_count").scalar_one()
+        tx.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(UnavailableError, match="FULL"), ledger.store.write() as tx:
+        works.run_group(tx, [stage(i) for i in range(40)])

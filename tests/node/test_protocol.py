@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.exchange import Answer
@@ -74,7 +77,10 @@ def play(scenario: Scenario, app: AsgiApp = app) -> None:
     async def connect() -> Client:
         return await asyncio.open_connection("127.0.0.1", port)
 
+    broken: list[dict[str, Any]] = []
+
     async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: broken.append(context))
         server = new_server(app)
         listener = listen(Listen("127.0.0.1", port))
         serving = asyncio.create_task(answer(server, listener))
@@ -87,7 +93,9 @@ def play(scenario: Scenario, app: AsgiApp = app) -> None:
             await serving
             listener.close()
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+    assert not broken
 
 
 async def closed(reader: asyncio.StreamReader) -> bytes:
@@ -112,7 +120,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REQUEST_S", 0.3)
     monkeypatch.setattr(protocol, "WRITE_S", 0.3)
     monkeypatch.setattr(protocol, "SWEEP_S", 0.05)
-    monkeypatch.setattr(protocol, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(protocol, "KEEP_ALIVE_S", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +183,7 @@ def test_an_endless_header_is_cut(name: bytes) -> None:
         reader, writer = await connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + (b"X: " if name else b""))
         sent, ended = 0, asyncio.create_task(closed(reader))
-        while not ended.done() and sent < 1 << 24:
+        while not (ended.done() or writer.is_closing()) and sent < 1 << 24:
             writer.write(b"y" * 8192 if name else b"A: b\r\n" * 1000)
             sent += 8192
             await asyncio.sleep(0.001)
@@ -193,7 +201,7 @@ def test_a_body_that_is_too_long_is_answered_and_then_cut() -> None:
         status, body = await answered(reader)
         assert (status, json.loads(body)["code"]) == (413, "too-large")
         sent, ended = 0, asyncio.create_task(closed(reader))
-        while not ended.done() and sent < 1 << 26:
+        while not (ended.done() or writer.is_closing()) and sent < 1 << 26:
             writer.write(b"y" * 65536)
             sent += 65536
             await asyncio.sleep(0)
@@ -347,6 +355,56 @@ def test_a_connection_that_waits_too_long_after_a_hot_answer_is_closed(hurry: No
         writer.write(hot(b"50"))  # waits longer for its answer than a connection may for a request
         assert await answered(reader) == (200, b"hot 50")
         assert await closed(reader) == b""
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize("behind", [GET % 1 * 70, GET % 1 + b"\0 garbage"])
+def test_a_connection_that_is_cut_before_a_hot_answer_breaks_nothing(behind: bytes) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(hot(b"10") + behind)
+        await asyncio.sleep(0.2)
+        await closed(reader)
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize(
+    ("sent", "later"),
+    [
+        (hot(b"1", b"Content-Type: refused")[:-1], b"1"),
+        (hot(b"1"), b"\r\n"),
+        (GET % 1, b"\r\n"),
+    ],
+)
+def test_bytes_that_begin_no_request_keep_no_connection(hurry: None, sent: bytes, later: bytes) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(sent)
+        await answered(reader)
+        writer.write(later)
+        assert await closed(reader) == b""
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_a_body_of_many_small_chunks_costs_what_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Echo, "max_bytes", 1 << 19)
+    monkeypatch.setattr(
+        Echo, "take", lambda self, request, data, reply: reply(Answer(200, {}, b"%d" % len(data)))
+    )
+
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(b"POST /hot HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        began = time.process_time()
+        writer.write(b"1\r\ny\r\n" * 100_000 + b"0\r\n\r\n")
+        assert await answered(reader) == (200, b"100000")
+        assert time.process_time() - began < 2
         writer.close()
 
     play(scenario, hot_app())
