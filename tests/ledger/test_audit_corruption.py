@@ -40,7 +40,8 @@ def test_the_ledger_is_valid_before(base: bulk.Base) -> None:
 
 
 def test_there_is_an_attack_for_every_code() -> None:
-    assert set(attacks.ATTACKS) == set(SENTENCES)
+    # The large ledger has no code sheets; test_audit_rules has them.
+    assert set(attacks.ATTACKS) == set(SENTENCES) - {"too-many-slips"}
 
 
 def test_the_valid_ledger_survives_its_corruption(base: bulk.Base) -> None:
