@@ -93,11 +93,9 @@ class Pledge:
         # Otherwise field by field, which says what is wrong.
         reader = Reader(data)
         reader.expect(HEADER, "entry type or version")
-        scope_id, choice = ScopeId(reader.take(32)), reader.u16()
-        revision_key, sealed_hash = reader.take(32), reader.take(32)
+        reader.take(32 + 2 + 32 + 32)
         n = reader.u8()
         if not 1 <= n <= MAX_ISSUERS:
             raise MalformedError(f"{n} authenticators where 1 to {MAX_ISSUERS} may be")
-        authenticators = tuple(reader.take(AUTHENTICATOR_BYTES) for _ in range(n))
-        reader.finish()
-        return cls(scope_id, choice, revision_key, sealed_hash, authenticators)
+        reader.take(n * AUTHENTICATOR_BYTES)
+        raise MalformedError("trailing bytes")

@@ -96,3 +96,16 @@ def test_a_pack_has_a_largest_size() -> None:
         Pack.from_bytes(b" " * (MAX_PACK_BYTES + 1))
     with pytest.raises(MalformedError):
         dataclasses.replace(PACK, totals=(bytes(MAX_PACK_BYTES),)).to_bytes()
+
+
+def test_the_scope_counts_in_a_ledger_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "log_keys", lambda self, origin: ())
+    with pytest.raises(ProtocolError):
+        verify_pack(PACK, POLICY)
+
+
+def test_an_entry_is_not_longer_than_entries_are() -> None:
+    index, entry = PACK.leaves[0]
+    long = dataclasses.replace(PACK, leaves=((index, entry + bytes(65536)), *PACK.leaves[1:]))
+    with pytest.raises(MalformedError, match="longer than"):
+        Pack.from_bytes(long.to_bytes())
