@@ -16,4 +16,4 @@ cd "$work"
 # What the package brings with it: commands, templates, texts, data. The rest was tested in the source tree
 # and does not depend on how the package was installed.
 "$work/venv/bin/python" -m pytest -q -m "not long" -n auto --dist loadfile \
-    tests/client tests/node tests/scenario tests/verifier tests/test_privacy.py
+    tests/client tests/verifier tests/issuer/test_cli.py tests/scenario/test_demo.py

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vectors
-from headcount_spec import jcs
-from headcount_spec.errors import MalformedError, ProofError, ProtocolError
+from headcount_spec import jcs, pack
+from headcount_spec.errors import MalformedError, ProofError, ProtocolError, UnknownKeyError
+from headcount_spec.note import SigningKey
 from headcount_spec.pack import MAX_PACK_BYTES, Pack, own_policy, verify_pack
 from headcount_spec.policy import Policy
 
@@ -99,8 +100,12 @@ def test_a_pack_has_a_largest_size() -> None:
 
 
 def test_the_scope_counts_in_a_ledger_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Policy, "log_keys", lambda self, origin: ())
-    with pytest.raises(ProtocolError):
+    # A policy may know several keys of one origin, and the terms another than they name.
+    first, manifest = pack.manifest_in(pack._split(PACK.leaves)[0], PACK.scope_id)
+    key = SigningKey(manifest.ledger.key.name, bytes(32)).verification_key
+    terms = dataclasses.replace(manifest, ledger=dataclasses.replace(manifest.ledger, key=key))
+    monkeypatch.setattr(pack, "manifest_in", lambda notices, scope_id: (first, terms))
+    with pytest.raises(UnknownKeyError, match="another ledger"):
         verify_pack(PACK, POLICY)
 
 
