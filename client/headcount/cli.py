@@ -38,6 +38,7 @@ _OWN = {
     "receipt": "headcount.receipt_commands:receipt",
     "revise": "headcount.signer_commands:revise",
     "scope": "headcount.scope_commands:scope",
+    "trustee": "headcount.trustee_commands:trustee",
     "withdraw": "headcount.signer_commands:withdraw",
 }
 # The commands that this distribution brings, said here so that a look at the help loads none of them.
