@@ -11,11 +11,12 @@ from typing import Any
 
 import contacts
 import manifests
+from headcount import contact_audit
 from headcount import notice as notices
 from headcount import trustee as trustees
+from headcount.contact_audit import Checked
 from headcount.contact_scope import ContactScope, find_contacts
 from headcount.scope_view import find_scope
-from headcount.trustee import Checked
 from headcount.trustee_keys import TrusteeFolder
 from headcount_ledger.reader.fetch import open_fetch
 from headcount_ledger.reader.view import LedgerView, open_ledger
@@ -90,8 +91,8 @@ class Story:
         return find_contacts(self.view(), self.scope.scope_id)
 
     def check(self, folder: TrusteeFolder, ledger: str | Path | None = None) -> Checked:
-        return trustees.check(
-            folder,
+        return contact_audit.check(
+            folder.path / "state.json",
             str(ledger or self.ledger),
             self.scope.scope_id,
             policy=self.policy,

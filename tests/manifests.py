@@ -122,7 +122,7 @@ def contact(parent: Manifest, t: int = 3, n: int = 5, **changes: Any) -> Manifes
 def contacts() -> dict[str, Any]:
     return {
         "key": encode_base64(CONTACT_KEY),
-        "channels": ["email", "matrix", "phone", "none"],
+        "channels": ["email", "matrix", "none"],
         "purposes": [
             {"name": "confirmation", "text": both("To confirm this address", "Confirmer cette adresse")},
             {"name": "moving", "text": both("To move together", "Partir ensemble")},

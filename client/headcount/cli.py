@@ -32,7 +32,9 @@ from headcount_spec.errors import (
 GROUP = "headcount.commands"
 _OWN = {
     "audit": "headcount.audit_command:audit_command",
-    "organiser": "headcount.scope_commands:organiser",
+    "certificate": "headcount.opening_commands:certificate",
+    "contact": "headcount.contact_commands:contact",
+    "organiser": "headcount.opening_commands:organiser",
     "pledge": "headcount.signer_commands:pledge",
     "prove": "headcount.signer_commands:prove",
     "receipt": "headcount.receipt_commands:receipt",

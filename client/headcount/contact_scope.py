@@ -89,12 +89,23 @@ class ContactScope:
         return self.trustees.members[i - 1].name
 
     def check_sealable(self, contact: Contact) -> None:
-        """Check that a contact may be sealed now. Protocol, Section 9.3.
+        """Check that this contact may be sealed now.
+
+        Raises:
+            NotEligibleError: the organiser does not use this channel.
+            UnknownKeyError, ScopeClosedError: as check_keys.
+        """
+        self.check_keys()
+        if contact.channel not in self.contacts.channels:
+            names = ", ".join(name for name in CHANNELS if name in self.contacts.channels)
+            raise NotEligibleError(f"the organiser cannot use {contact.channel}; only {names}")
+
+    def check_keys(self) -> None:
+        """Check that the trustees' keys are theirs and still closed. Protocol, Section 9.3.
 
         Raises:
             UnknownKeyError: a trustee has not signed these terms, or has given the key away.
             ScopeClosedError: the campaign was reached.
-            NotEligibleError: the organiser does not use this channel.
         """
         enrolled, released = self.those_who("enrolment"), self.those_who("release")
         for i in range(1, len(self.trustees.members) + 1):
@@ -106,8 +117,6 @@ class ContactScope:
                 raise UnknownKeyError(f"the trustee {self.name(i)} has destroyed the key")
         if self.reached is not None:
             raise ScopeClosedError("the campaign was reached: contacts are no longer taken")
-        if contact.channel not in self.contacts.channels:
-            raise NotEligibleError(f"the organiser cannot use {contact.channel}")
 
 
 def find_contacts(view: LedgerView, scope_id: ScopeId, progress: Progress | None = None) -> ContactScope:
@@ -126,8 +135,3 @@ def find_contacts(view: LedgerView, scope_id: ScopeId, progress: Progress | None
     if scope_id.hex() not in children:
         raise UnknownKeyError("the organisers of the campaign have not named this contact scope")
     return ContactScope(found, campaign, find_reached(view, campaign.manifest))
-
-
-def channel_names(contacts: ContactTerms) -> str:
-    """The channels of a scope, in the order of their numbers."""
-    return ", ".join(name for name in CHANNELS if name in contacts.channels)

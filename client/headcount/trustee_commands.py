@@ -10,9 +10,10 @@ import click
 from headcount import draft as drafts
 from headcount import private_file
 from headcount import trustee as trustees
+from headcount.contact_audit import Checked
+from headcount.contact_audit import check as audit_contacts
 from headcount.signer_commands import today
 from headcount.terminal import FILE, FOLDER, LEDGER, POLICY, SCOPE, hint, progress, read_policy, say
-from headcount.trustee import Checked
 from headcount.trustee_keys import TrusteeFolder
 from headcount_ledger.reader.fetch import cached, is_url, open_fetch
 from headcount_ledger.reader.transport import HttpTransport
@@ -152,8 +153,8 @@ def destroy(ledger: str, scope_id: ScopeId, policy: Path, folder: Path, yes: boo
 def _check(folder: Path, ledger: str, scope_id: ScopeId, policy: Path, transport: HttpTransport) -> Checked:
     trusted = Policy.from_bytes(read_policy(policy))
     with progress("recounting") as bar:
-        return trustees.check(
-            TrusteeFolder(folder), ledger, scope_id, policy=trusted, transport=transport, progress=bar
+        return audit_contacts(
+            folder / "state.json", ledger, scope_id, policy=trusted, transport=transport, progress=bar
         )
 
 
