@@ -24,6 +24,7 @@ import load
 from accept import accept, loss
 from append import append
 from ingest import ingest
+from open import open_contacts
 from rich.console import Console
 from rich.table import Table
 from seal import seal
@@ -39,10 +40,12 @@ BOUNDS = {
     "seal.cost_at_10m_over_10k": (2.5, False),
     "append.vs_pymerkle": (20, True),
     "accept.loss_at_10m": (0.2, False),
+    "open.blobs_per_s": (1_500, True),
+    "open.over_raw": (0.6, True),
 }
 
 
-PARTS = ("engines", "append", "seal", "ingest", "accept", "loss")
+PARTS = ("engines", "append", "seal", "open", "ingest", "accept", "loss")
 
 
 def main() -> None:
@@ -61,6 +64,7 @@ def main() -> None:
         "engines": engines,
         "append": lambda: append(folder),
         "seal": lambda: seal(folder, options.large),
+        "open": lambda: open_contacts(options.large),
         "ingest": lambda: ingest(folder),
         "accept": lambda: accept(folder),
         "loss": lambda: loss(folder, 1_000_000, "1m"),

@@ -39,7 +39,7 @@ _OWN = {
     "prove": "headcount.signer_commands:prove",
     "receipt": "headcount.receipt_commands:receipt",
     "revise": "headcount.signer_commands:revise",
-    "scope": "headcount.scope_commands:scope",
+    "scope": "headcount.state_command:scope",
     "trustee": "headcount.trustee_commands:trustee",
     "withdraw": "headcount.signer_commands:withdraw",
 }
