@@ -34,7 +34,7 @@ _OWN = {
     "audit": "headcount.audit_command:audit_command",
     "certificate": "headcount.opening_commands:certificate",
     "contact": "headcount.contact_commands:contact",
-    "organiser": "headcount.opening_commands:organiser",
+    "organiser": "headcount.mailing_commands:organiser",
     "pledge": "headcount.signer_commands:pledge",
     "prove": "headcount.signer_commands:prove",
     "receipt": "headcount.receipt_commands:receipt",

@@ -69,7 +69,7 @@ def check(
         NotFoundError, UnknownKeyError: the scope is not there, or its campaign does not name it.
         UnavailableError: the ledger cannot be read now.
     """
-    fetch = _at_one_checkpoint(cached(open_fetch(ledger, transport)))
+    fetch = pinned(cached(open_fetch(ledger, transport)))
     memory = AuditState(state, policy)
     report = audit(fetch, policy, remembered=memory.remembered(), progress=progress)
     evidence = memory.take(report)
@@ -93,7 +93,7 @@ def check(
     return Checked(scope, report, view, is_over, counted.live)
 
 
-def _at_one_checkpoint(fetch: Fetch) -> Fetch:
+def pinned(fetch: Fetch) -> Fetch:
     """The audit and what is read after it are of one checkpoint, however the ledger grows meanwhile."""
     kept: list[bytes] = []
 
