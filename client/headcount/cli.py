@@ -45,7 +45,7 @@ _OWN = {
 }
 # The commands that this distribution brings, said here so that a look at the help loads none of them.
 _SUMMARIES = {
-    "contacts": "Export the sealed contacts of a scope to its organiser.",
+    "contacts": "The store of sealed contacts, which opens for nobody here.",
     "demo": "Run a whole campaign on this machine.",
     "init": "Make a node: its settings, a ledger, an issuer.",
     "issuer": "Check that people are people, and sign one pledge of each blindly.",

@@ -152,3 +152,15 @@ def test_a_damaged_blob_opens_to_the_same_or_not_at_all(at: int, noise: bytes) -
 
 
 DATA = seal()
+
+
+def test_a_body_that_the_committed_key_does_not_open_is_refused() -> None:
+    # Whoever seals may box true shares beside a body of something else.
+    blob = Blob.from_bytes(seal(), 3, 5)
+    other = Blob(3, blob.commit, bytes(sealed.BODY_BYTES), ())
+    shares = {i: sealed.open_share(blob, CTX, i, key) for i, key in PRIVATE.items()}
+    boxes = tuple(
+        seal_box(PUBLIC[i - 1], other.share_info(CTX, i), share + bytes((i,))) for i, share in shares.items()
+    )
+    with pytest.raises(OpeningError, match="body"):
+        sealed.open_outer(Blob(3, blob.commit, other.body, boxes), CTX, PRIVATE, [(1, 2, 3)])
