@@ -25,6 +25,7 @@ from accept import accept, loss
 from append import append
 from ingest import ingest
 from issue import issue
+from open import open_contacts
 from recount import recount
 from rich.console import Console
 from rich.table import Table
@@ -46,10 +47,12 @@ BOUNDS = {
     "audit.rate_over_openssl_multi2": (0.65, True),
     "audit.peak_mb_10m": (400, False),
     "audit.resume_cost_1pct_at_10m": (0.02, False),
+    "open.blobs_per_s": (1_500, True),
+    "open.over_raw": (0.6, True),
 }
 
 
-PARTS = ("engines", "append", "seal", "ingest", "issue", "accept", "loss", "audit")
+PARTS = ("engines", "append", "seal", "open", "ingest", "issue", "accept", "loss", "audit")
 
 
 def main() -> None:
@@ -71,6 +74,7 @@ def main() -> None:
         "engines": engines,
         "append": lambda: append(folder),
         "seal": lambda: seal(folder, options.large),
+        "open": lambda: open_contacts(options.large),
         "ingest": lambda: ingest(folder),
         "issue": lambda: issue(folder),
         "accept": lambda: accept(folder),
