@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric import rsa as pyca_rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -266,22 +267,20 @@ class HsmCustody:
         self._hsm.close()
 
 
-def encode_key(key: object, passphrase: Secret | None) -> bytes:
+def encode_key(key: PrivateKeyTypes, passphrase: Secret | None) -> bytes:
     """The PEM of a private key: encrypted if there is a passphrase.
 
     Raises:
         ConfigurationError: the passphrase cannot be read.
     """
-    assert hasattr(key, "private_bytes")  # noqa: S101 - of `cryptography`
     if passphrase is None:
-        plain: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return plain
-    der: bytes = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     salt, iv = secrets.token_bytes(sealed_key.SALT_BYTES), secrets.token_bytes(sealed_key.IV_BYTES)
     return sealed_key.seal(der, passphrase.read(MIN_SECRET_BYTES), salt, iv)
 
 
-def load_key(path: Path, passphrase: Secret | None) -> object:
+def load_key(path: Path, passphrase: Secret | None) -> PrivateKeyTypes:
     """The private key in a PEM file, as `cryptography` has it.
 
     Raises:

@@ -30,6 +30,7 @@ SWEEP_S = 1.0
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
+    parser: Any  # uvicorn's, and None once the connection is lost, when nobody asks it any more
     _begun_at: float | None = None  # of the request that is arriving
     _idle_at: float | None = None  # since when nothing has come, after a hot route's answer
     _blocked_at: float | None = None  # since when the peer does not read

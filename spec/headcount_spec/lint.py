@@ -242,10 +242,27 @@ def _succession(manifest: Manifest, sibling: Manifest, same_place: bool) -> Iter
     if not same_place or manifest.level != sibling.level:
         message = "What it continues has another kind, parent or level: the two numbers cannot be added."
         yield Finding(ERROR, "successor-differs", "$.continues", message)
-    before = {issuer.notice_key for issuer in sibling.issuers}
-    if before.isdisjoint(issuer.notice_key for issuer in manifest.issuers):
+    before = {issuer.notice_key: issuer for issuer in sibling.issuers}
+    kept = [(issuer, before[issuer.notice_key]) for issuer in manifest.issuers if issuer.notice_key in before]
+    # Then the parent's slips are shown, in both.
+    again = manifest.eligible == sibling.eligible == "parent-token-holders"
+    level = Level.from_text(manifest.level)
+    if not kept:
         message = "No issuer of what it continues is left: nobody knows who has pledged already."
         yield Finding(ERROR, "successor-forgets", "$.continues", message)
+    elif manifest.level == sibling.level and not any(
+        _recognises(level, issuer, old, again=again) for issuer, old in kept
+    ):
+        message = "Who has pledged in what it continues can come with other evidence, such as a new slip."
+        yield Finding(ERROR, "successor-forgets", "$.continues", message)
+
+
+def _recognises(level: Level, issuer: IssuerTerms, old: IssuerTerms, *, again: bool) -> bool:
+    """Whether any proof to an issuer shares lasting evidence with any that it has taken before."""
+    asked = [name for name in issuer.attesters if name in old.attesters]
+    lasting = asked if again else [name for name in asked if name not in _NEW_EACH_TIME]
+    least = level.needed_of(asked) - (len(asked) - len(lasting))
+    return 2 * least > len(lasting)
 
 
 def _condition(manifest: Manifest, others: Iterable[Manifest]) -> Iterator[Finding]:

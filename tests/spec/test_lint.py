@@ -7,6 +7,7 @@ from hypothesis import given
 
 import keys
 import manifests
+from headcount_spec.level import Level
 from headcount_spec.lint import ERROR, Finding, lint
 from headcount_spec.note import COSIGNATURE_V1, VerificationKey
 from headcount_spec.scope import Manifest
@@ -181,6 +182,53 @@ def test_a_successor_has_the_title_the_level_and_an_issuer_of_what_it_continues(
         continues={"scope": old.scope_id.hex(), "seal": 2},
     )
     assert errors(successor(), old, first) == [("successor-twice", "$.continues")]
+
+
+FORGETS = [("successor-forgets", "$.continues")]
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted"),
+    [
+        ("in-person", FORGETS),
+        ("email+in-person", []),
+        ("2-of:email,in-person,oidc", FORGETS),
+        ("3-of:email,in-person,oidc,eid", []),
+        ("2-of:email,eid,oidc", []),
+    ],
+)
+def test_a_successor_recognises_who_has_pledged(level: str, wanted: list[tuple[str, str]]) -> None:
+    attesters = {"attesters": list(Level.from_text(level).parts)}
+    old = manifests.manifest(level=level, issuers=[manifests.issuer(0, token_key=3) | attesters])
+    continues = {"scope": old.scope_id.hex(), "seal": 3}
+    now = [manifests.issuer(0) | attesters]
+    assert errors(manifests.draft(level=level, issuers=now, continues=continues), old) == wanted
+
+
+def test_what_an_issuer_has_asked_before_is_what_it_can_recognise() -> None:
+    def asking(*attesters: str, token_key: int) -> list[dict[str, Any]]:
+        return [
+            manifests.issuer(i, token_key=token_key + i) | {"attesters": [name]}
+            for i, name in enumerate(attesters)
+        ]
+
+    old = manifests.manifest(level="email+oidc", issuers=asking("email", "oidc", token_key=3))
+    continues = {"scope": old.scope_id.hex(), "seal": 3}
+    new = asking("email", "oidc", token_key=0)
+    new[0]["notice_key"], new[1]["notice_key"] = new[1]["notice_key"], new[0]["notice_key"]
+    assert errors(manifests.draft(level="email+oidc", issuers=new, continues=continues), old) == FORGETS
+
+
+def test_the_slips_of_a_parent_are_shown_to_its_childs_successor_again() -> None:
+    slips = {"attesters": ["in-person"]}
+    child = {"level": "in-person", "parent": "00" * 32, "eligible": "parent-token-holders"}
+    for eligible, wanted in (("parent-token-holders", []), ("anyone", FORGETS)):
+        old = manifests.manifest(
+            **child | {"eligible": eligible}, issuers=[manifests.issuer(0, token_key=3) | slips]
+        )
+        continues = {"scope": old.scope_id.hex(), "seal": 3}
+        new = manifests.draft(**child, issuers=[manifests.issuer(0) | slips], continues=continues)
+        assert errors(new, old) == wanted
 
 
 def test_a_manifest_is_no_sibling_of_itself() -> None:
