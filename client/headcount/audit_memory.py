@@ -1,6 +1,6 @@
 """What one who recounts a whole ledger each time remembers in between: its last good checkpoint.
 
-Trustees and organisers do, before anything that cannot be undone: no earlier state stands in for a part of it.
+Trustees and organisers do, before anything that cannot be undone: no earlier state stands in for a recount.
 """
 
 from __future__ import annotations
