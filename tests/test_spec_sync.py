@@ -73,7 +73,7 @@ def test_the_python_of_the_protocol_runs(monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) > 10
     # One after the other in one namespace, each block found again by its line.
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     names: dict[str, Any] = {}
     output: list[str] = []
     for block in blocks:

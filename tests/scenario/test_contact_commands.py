@@ -34,7 +34,7 @@ class PostOffice:
 
 @pytest.fixture
 def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
-    with Town(tmp_path, served=True) as made:
+    with Town(tmp_path, 2, served=True) as made:
         # The commands read the clock of the machine; the town has its own.
         for module in (signer_commands, trustee_commands):
             monkeypatch.setattr(module, "today", lambda: made.clock.day)
@@ -63,26 +63,31 @@ def test_a_campaign_with_contacts_by_its_commands(town: Town, tmp_path: Path) ->
     scope = publish_contacts(town, tmp_path, campaign)
     target = [town.ledger_url, scope.scope_id.hex(), *policy]
 
-    def prove(name: str) -> Path:
+    def prove(name: str, *more: str) -> tuple[Path, str]:
         out = tmp_path / f"{name}.pledge"
         address = f"{name}@example.org"
         arguments = ["prove", town.ledger_url, campaign.scope_id.hex(), *policy, "--out", out]
         codes = io.BufferedReader(_Codes(town, address))
-        done(
+        output = done(
             *arguments,
             "--email",
             address,
             "--contact",
             f"email:{name}.reach@example.net",
+            *more,
             input=codes,  # typed when the mail has come
         )
-        return out
+        return out, output
 
-    ada = prove("ada")
+    ada, _ = prove("ada")
     done("pledge", ada)
     output = done("contact", "send", f"{ada}.contact", "--wait")
     assert "left: sealed for 1 trustees" in output
-    bob = prove("bob")
+    bob, output = prove("bob", "--issuer", "issuer1.example")
+    assert output.count("signed by 1 of 2") == 2  # the pledge and the contact
+    assert "Still to sign: issuer0.example. Run" in output
+    assert "proved" not in output
+    assert "proved" in prove("bob")[1]
     town.seal()
     own = ["--dir", tmp_path / "trustee"]
     assert "not reached: 1 of 2" in done("trustee", "check", *target, *own)
@@ -132,7 +137,7 @@ def publish_contacts(town: Town, folder: Path, campaign: Manifest) -> Manifest:
     done("trustee", "init", "Grace Hopper", "--dir", folder / "trustee")
     terms = {**manifests.contacts(), "key": public_key}
     changes = contacts.changes(campaign, trustees={"t": 1, "members": []}, contacts=terms)
-    issuers = [manifests.issuer(0, token_key=1) | {"url": town.issuer_urls[0]}]
+    issuers = [manifests.issuer(i, token_key=2 + i) | {"url": url} for i, url in enumerate(town.issuer_urls)]
     draft = folder / "contacts"
     (draft / "texts").mkdir(parents=True)
     value = town.draft(**{**changes, "issuers": issuers})
