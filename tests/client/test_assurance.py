@@ -37,6 +37,9 @@ def count(manifest: Manifest, gross: int, withdrawn: int = 0, **changes: Any) ->
         "opens": manifest.opens,
         "closes": manifest.closes,
         "closed": False,
+        "min_batch": manifest.min_batch,
+        "closed_in": None,
+        "issuers": tuple(issuer.name for issuer in manifest.issuers),
     }
     return ScopeCount(**{**members, **changes})
 
