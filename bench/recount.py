@@ -15,7 +15,7 @@ from pathlib import Path
 import factory
 import published
 
-SIZES = {"200k": 200_000}
+SIZES = {"10k": 10_000, "100k": 100_000}
 LARGE = {"1m": 1_000_000, "10m": 10_000_000}
 JOBS = 2
 YARDSTICK_S = 3

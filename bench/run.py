@@ -1,4 +1,5 @@
-"""Measure what this project set itself; write bench/results.json and print a table.
+"""Measure what this project set itself; write bench/results.json and print a table; a whole run writes
+docs/performance.md too.
 
     make bench                       everything that ends by itself within some ten minutes
     make bench ARGS='--only seal'    one part
@@ -21,11 +22,13 @@ from pathlib import Path
 
 import factory
 import load
+import performance
 from accept import accept, loss
 from append import append
 from ingest import ingest
 from issue import issue
 from open import open_contacts
+from peers import peers
 from recount import recount
 from rich.console import Console
 from rich.table import Table
@@ -47,12 +50,14 @@ BOUNDS = {
     "audit.rate_over_openssl_multi2": (0.65, True),
     "audit.peak_mb_10m": (400, False),
     "audit.resume_cost_1pct_at_10m": (0.02, False),
+    "audit.vs_belenios": (300, True),
+    "audit.vs_privacypass_ts": (1, True),
     "open.blobs_per_s": (1_500, True),
     "open.over_raw": (0.6, True),
 }
 
 
-PARTS = ("engines", "append", "seal", "open", "ingest", "issue", "accept", "loss", "audit")
+PARTS = ("engines", "append", "seal", "open", "ingest", "issue", "accept", "loss", "audit", "peers")
 
 
 def main() -> None:
@@ -80,6 +85,7 @@ def main() -> None:
         "accept": lambda: accept(folder),
         "loss": lambda: loss(folder, 1_000_000, "1m"),
         "audit": lambda: recount(folder, options.large),
+        "peers": lambda: peers(folder),
     }
     figures = {"machine.cores": float(os.cpu_count() or 1), "machine.load_before": os.getloadavg()[0]}
     try:
@@ -95,6 +101,8 @@ def main() -> None:
     RESULTS.write_text(
         json.dumps({name: round(value, 4) for name, value in figures.items()}, indent=2) + "\n"
     )
+    if wanted == set(PARTS):
+        performance.write(figures, BOUNDS)
     show(figures)
 
 

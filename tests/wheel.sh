@@ -15,7 +15,7 @@ sed -e '/^pythonpath/s/=.*/= tests/' "$root/setup.cfg" > "$work/setup.cfg"
 cd "$work"
 # What reads the source tree, or needs the foreign programs beside it, was run there; so were the
 # matrices of faults and mutations, which do not depend on how the package was installed.
-"$work/venv/bin/python" -m pytest -q -m "not long" tests \
+"$work/venv/bin/python" -m pytest -q -m "not long" -n auto --dist loadfile tests \
     --ignore=tests/conformance --ignore=tests/test_layers.py --ignore=tests/test_spec_sync.py \
     --ignore=tests/ledger/test_crash_calls.py --ignore=tests/ledger/test_audit_mutation.py \
     --ignore=tests/ledger/test_fault_matrix.py --ignore=tests/ledger/test_recovery.py

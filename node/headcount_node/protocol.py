@@ -30,7 +30,6 @@ SWEEP_S = 1.0
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    parser: Any  # uvicorn's, and None once the connection is lost, when nobody asks it any more
     _begun_at: float | None = None  # of the request that is arriving
     _idle_at: float | None = None  # since when nothing has come, after a hot route's answer
     _blocked_at: float | None = None  # since when the peer does not read
@@ -109,13 +108,14 @@ class BoundedProtocol(HttpToolsProtocol):
         What is pipelined behind another, expects an interim answer or spells its path in another way is
         answered by the same route through ASGI.
         """
-        if not isinstance(self.app, HotApp) or self.parser.get_method() != b"POST":
+        parser: Any = self.parser  # None only when the connection is lost
+        if not isinstance(self.app, HotApp) or parser.get_method() != b"POST":
             return None
         route = self.app.routes.get(self.url.decode("latin-1"))
         if (
             route is None
             or self.expect_100_continue
-            or self.parser.should_upgrade()
+            or parser.should_upgrade()
             or not (self.cycle is None or self.cycle.response_complete)
         ):
             return None
@@ -157,7 +157,7 @@ class _HotCycle:
         self._route = route
         self._request = request
         self._body = b""
-        parser = protocol.parser
+        parser: Any = protocol.parser  # None only when the connection is lost
         self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.response_complete = False
         self.disconnected = False

@@ -16,9 +16,12 @@ from headcount_ledger.audit.state import AuditState, load_state
 from headcount_ledger.audit.unit import Extent
 from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.errors import ConfigurationError
+from headcount_spec.notice import Notice
 from headcount_spec.policy import Policy
+from headcount_spec.scope import Manifest
 from headcount_spec.tile import TileReader
-from ledgers import Ledger
+from ledgers import OPENS, Batch, Ledger
+from manifests import CLOSES
 
 
 def run(ledger: Ledger, state: Path | None = None, **held: object) -> AuditReport:
@@ -192,3 +195,62 @@ def test_the_state_holds_no_nullifier_in_full(tmp_path: Path) -> None:
     data = (tmp_path / "state").read_bytes()
     assert not any(pledge.nullifier in data for pledge in crowds.pledges())
     assert not any(pledge.nullifier.hex() in json.dumps(data.hex()) for pledge in crowds.pledges()[:3])
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_the_last_totals_are_looked_at_again(grows: bool, tmp_path: Path) -> None:
+    given = crowds.batches()
+    early = ledgers.build(given[:4])
+    assert run(early, tmp_path / "state").ok
+    late = ledgers.build(given) if grows else early
+    path = f"totals/{len(early.ends) - 1}"
+    data = late.files[path]
+    edited = dataclasses.replace(late, files={**late.files, path: data[:-1] + bytes([data[-1] ^ 1])})
+    report = run(edited, tmp_path / "state")
+    assert [fault.code for fault in report.faults] == ["edited-count"]
+    assert report.faults[0].batch == len(early.ends) - 1
+    assert run(late, tmp_path / "state").ok
+
+
+def test_what_an_issuer_has_said_and_what_a_scope_continues_is_kept(tmp_path: Path) -> None:
+    entry = manifests.issuer(0, token_key=4) | {"attesters": ["email", "in-person"], "slips": 5}
+    one = ledgers.campaign()
+    meeting = manifests.manifest(
+        title=manifests.both("Meet", "Venez"), level="email+in-person", issuers=[entry]
+    )
+    successor = manifests.manifest(
+        issuers=[manifests.issuer(0, token_key=6)], continues={"scope": one.scope_id.hex(), "seal": 1}
+    )
+    opening, meeting_opening = manifests.opening(one), manifests.opening(meeting)
+    issued = manifests.issuance(one, CLOSES, 16, opening)
+    gone = {"day": CLOSES + 1, "keys": ["tag", "token"]}
+    destroyed = manifests.notice(one, "issuer", "destruction", gone, issued)
+    slips = {"root": "00" * 32, "number": 3}
+    sheet = manifests.notice(meeting, "issuer", "codes", slips, meeting_opening)
+    terms = [*terms_of(one), *terms_of(meeting)]
+    given = [
+        Batch(OPENS - 1, ledgers.raw(*terms, opening, meeting_opening)),
+        Batch(OPENS, ledgers.raw(*(manifests.pledge(one, i) for i in range(8)))),
+        Batch(OPENS + 1, ledgers.raw(*terms_of(successor), manifests.opening(successor), sheet)),
+        Batch(CLOSES + 1, ledgers.raw(issued, manifests.closing(one))),
+        Batch(CLOSES + 1, ledgers.raw(destroyed)),
+    ]
+    state = tmp_path / "state"
+    assert run(ledgers.build(given), state).ok
+    known = state.read_bytes()
+    for name, later, code in (
+        ("nothing", manifests.closing(meeting, CLOSES + 2), None),
+        ("grows", manifests.issuance(one, CLOSES + 2, 32, destroyed), "wrong-issuance"),
+        ("prints", manifests.notice(meeting, "issuer", "codes", slips, sheet), "too-many-slips"),
+    ):
+        (tmp_path / name).write_bytes(known)
+        late = ledgers.build([*given, Batch(CLOSES + 2, ledgers.raw(later))])
+        resumed, whole = run(late, tmp_path / name), run(late)
+        assert {fault.code for fault in resumed.faults} == ({code} if code else set())
+        assert same(resumed, whole)
+        assert resumed.scopes[successor.scope_id].total == 8
+        assert sum("is destroyed is only the word of" in said for said in resumed.trusts) == 1
+
+
+def terms_of(scope: Manifest) -> list[Notice]:
+    return [terms := manifests.manifest_notice(scope), *manifests.text_notices(scope, terms)]

@@ -39,6 +39,7 @@ from headcount_ledger.audit.tree import TreeRecount
 from headcount_ledger.audit.unit import Extent, OtherEntry, PackedBlock, PledgeRun
 from headcount_ledger.audit.work import Work
 from headcount_spec.checkpoint import Checkpoint
+from headcount_spec.entry import Entry, parse_entry
 from headcount_spec.errors import ProtocolError, UnavailableError
 from headcount_spec.merkle import (
     HASH_BYTES,
@@ -125,8 +126,8 @@ class Run:
         self.recount = Recount(checkpoint.origin, log_keys, self.faults, self.spent, self.task.extent)
         self.blocks = BlockReader(self.files, self.tree, self.differences, self.faults)
         archive = Archive(self.files, self.policy, self.faults)
-        totals = TotalsAudit(self.files, self.recount, self.faults)
-        self.seals = SealAudit(checkpoint.origin, archive, totals, self.recount, self.faults)
+        self.totals = TotalsAudit(self.files, self.recount, self.faults)
+        self.seals = SealAudit(checkpoint.origin, archive, self.totals, self.recount, self.faults)
         packed = work.blocks(self.task.extent)
         try:
             if saved is not None and not self._restore(saved.state):
@@ -186,7 +187,17 @@ class Run:
         root = state.root
         if self.tree.size != state.size or bytes(self.tree.root()).hex() != root:
             return False
-        return self._find_before()
+        return self._check_last_totals() and self._find_before()
+
+    def _check_last_totals(self) -> bool:
+        """Counters show the totals of the last batch, so these are looked at again every time."""
+        if not self.start:
+            return True
+        seal = self._entry_at(self.start - 1)
+        if not isinstance(seal, Seal):
+            return False
+        self.totals.check(seal.batch, seal.totals, is_whole=True)
+        return True
 
     def _find_before(self) -> bool:
         """Look for what somebody remembers or holds a receipt of among the entries before the state."""
@@ -245,14 +256,18 @@ class Run:
         self.next_save = time.monotonic() + SAVE_EVERY_S
 
     def _pledge_at(self, index: int) -> Pledge | None:
-        """A pledge of the log, proven to be in the tree that is signed."""
+        entry = self._entry_at(index)
+        return entry if isinstance(entry, Pledge) else None
+
+    def _entry_at(self, index: int) -> Entry | None:
+        """An entry of the log, proven to be in the tree that is signed."""
         reader = self.reader
         try:
             data = reader.entry(index)
             verify_inclusion(
                 reader.inclusion_proof(index), index, reader.size, leaf_hash(data), self.signed_root
             )
-            return Pledge.from_bytes(data)
+            return parse_entry(data)
         except ProtocolError:
             return None
 
