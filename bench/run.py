@@ -27,6 +27,7 @@ from accept import accept, loss
 from append import append
 from ingest import ingest
 from issue import issue
+from open import open_contacts
 from peers import peers
 from recount import recount
 from rich.console import Console
@@ -51,10 +52,12 @@ BOUNDS = {
     "audit.resume_cost_1pct_at_10m": (0.02, False),
     "audit.vs_belenios": (300, True),
     "audit.vs_privacypass_ts": (1, True),
+    "open.blobs_per_s": (1_500, True),
+    "open.over_raw": (0.6, True),
 }
 
 
-PARTS = ("engines", "append", "seal", "ingest", "issue", "accept", "loss", "audit", "peers")
+PARTS = ("engines", "append", "seal", "open", "ingest", "issue", "accept", "loss", "audit", "peers")
 
 
 def main() -> None:
@@ -76,6 +79,7 @@ def main() -> None:
         "engines": engines,
         "append": lambda: append(folder),
         "seal": lambda: seal(folder, options.large),
+        "open": lambda: open_contacts(options.large),
         "ingest": lambda: ingest(folder),
         "issue": lambda: issue(folder),
         "accept": lambda: accept(folder),

@@ -38,12 +38,15 @@ from headcount_issuer.notices import LedgerIntake
 from headcount_ledger import ledger as ledgers
 from headcount_ledger.app import create_app as ledger_app
 from headcount_ledger.config import LedgerConfig
+from headcount_ledger.reader.fetch import directory_fetch
+from headcount_ledger.reader.view import LedgerView, open_ledger
 from headcount_node.mailbox import Mailbox
 from headcount_spec import jcs
 from headcount_spec.scope import Manifest
 from headcount_spec.spki import token_key_id
-from headcount_verifier import LedgerClient, Redeemer, VerifierConfig
+from headcount_verifier import Contacts, LedgerClient, Redeemer, VerifierConfig
 from headcount_verifier import create_app as verifier_app
+from headcount_verifier.contacts import ReachedWatch
 from headcount_verifier.manifests import load_manifests
 
 DAY_S = 86400
@@ -212,7 +215,11 @@ class Town:
     # The network
 
     def _connect(self) -> httpx.BaseTransport:
-        verifier = verifier_app(self.verifier_config, self.redeemer)
+        watch = ReachedWatch(self._look)
+        folder = self.folder / "verifier" / "contacts"
+        self.contacts = Contacts(load_manifests(self.verifier_config), folder, watch, lambda: self.clock.day)
+        self._closing.callback(self.contacts.close)
+        verifier = verifier_app(self.verifier_config, self.redeemer, self.contacts)
         # As the node serves them: two apps on one origin.
         public = DispatcherMiddleware(verifier, {"/ledger": ledger_app(self.ledger, self.clock, prefix="")})
         apps = [public, *(issuer_app(issuer) for issuer in self.issuers)]
@@ -227,6 +234,9 @@ class Town:
             server.start(app)
             self._closing.callback(server.stop)
         return httpx.HTTPTransport(limits=httpx.Limits(max_connections=None))
+
+    def _look(self, manifest: Manifest) -> LedgerView:
+        return open_ledger(directory_fetch(self.ledger.config.public), self.ledger.policy())
 
     def deliver(self, request: httpx.Request) -> httpx.Response:
         return self._network.handle_request(request)

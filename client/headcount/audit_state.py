@@ -9,7 +9,7 @@ from headcount_ledger.audit import AuditReport
 from headcount_ledger.audit.state import load_state
 from headcount_spec.errors import MisbehaviourError
 
-_CONTRADICTIONS = ("forked-ledger", "rolled-back-ledger")
+CONTRADICTIONS = ("forked-ledger", "rolled-back-ledger")
 
 
 def keep_evidence(report: AuditReport, state: Path) -> Path | None:
@@ -18,7 +18,7 @@ def keep_evidence(report: AuditReport, state: Path) -> Path | None:
     Raises:
         ConfigurationError: a file cannot be read or written.
     """
-    if not any(fault.code in _CONTRADICTIONS for fault in report.faults):
+    if not any(fault.code in CONTRADICTIONS for fault in report.faults):
         return None
     saved = load_state(state)
     if saved is None or saved.state.checkpoint is None:

@@ -30,7 +30,7 @@ _KEYS = click.option(
 
 @click.group()
 def organiser() -> None:
-    """Keys of those who speak for a campaign."""
+    """Keys of those who speak for a campaign, and the contacts that it may open."""
 
 
 @organiser.command()

@@ -113,6 +113,7 @@ tick_s = {self.tick_s}  # seconds between batches: longer hides more, and shows 
 [verifier]
 ledger = {_quoted(f"{self.public}/ledger")}
 scopes = "scopes"  # the terms of each scope that pledges are accepted for, as <scope id>.json
+contacts = "contacts"  # sealed contacts, where a scope takes any
 
 [issuer]
 name = {_quoted(_host(self.personhood))}

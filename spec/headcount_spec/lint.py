@@ -59,6 +59,7 @@ _REQUIRED_INSIDE: dict[str, tuple[str, ...]] = {
     "issuers": ("name", "url", "token_key", "notice_key", "attesters"),
     "organisers": ("keys", "quorum"),
     "trustees": ("t", "members"),
+    "contacts": ("key", "channels", "purposes"),
     "ledger": ("origin", "key"),
 }
 _IN_LANGUAGES = ("title", "texts", "addressee", "data_use", "end_of_life")
@@ -93,7 +94,9 @@ def lint(data: JSON, siblings: Iterable[Manifest] = (), today: int | None = None
         if not any(finding.severity == ERROR for finding in found):
             found.append(_malformed(exc))
     else:
+        siblings = tuple(siblings)
         found += [*_contradictions(manifest), *_neighbours(manifest, siblings)]
+        found += _condition(manifest, siblings)
         found += [*_time(manifest, today), *_trust(manifest), *_places(manifest)]
     return tuple(sorted(found, key=lambda finding: finding.severity))
 
@@ -262,6 +265,25 @@ def _recognises(level: Level, issuer: IssuerTerms, old: IssuerTerms, *, again: b
     return 2 * least > len(lasting)
 
 
+def _condition(manifest: Manifest, others: Iterable[Manifest]) -> Iterator[Finding]:
+    """A contact scope opens when its parent is reached: its own threshold only repeats that condition."""
+    parent = next((other for other in others if other.scope_id == manifest.parent), None)
+    if manifest.kind != "contact" or parent is None:
+        return
+    if parent.kind not in ("campaign", "round"):
+        message = "Contacts open when a campaign or a round is reached; the parent is neither."
+        yield Finding(ERROR, "contact-parent", "$.parent", message)
+    if manifest.threshold != parent.threshold:
+        message = f"The contacts open when the parent reaches {parent.threshold}; say the same number here."
+        yield Finding(ERROR, "contact-threshold", "$.threshold", message)
+    if manifest.ledger != parent.ledger:
+        message = "The parent is in another ledger: nobody could say in one audit when it is reached."
+        yield Finding(ERROR, "contact-ledger", "$.ledger", message)
+    if manifest.closes > parent.closes:
+        message = "Contacts are taken longer than the campaign counts."
+        yield Finding(WARNING, "contact-late", "$.closes", message)
+
+
 def _time(manifest: Manifest, today: int | None) -> Iterator[Finding]:
     if today is not None and manifest.closes < today:
         yield Finding(
@@ -304,6 +326,11 @@ def _same_party(manifest: Manifest) -> Iterator[Finding]:
     seen = dict.fromkeys(manifest.organisers.keys, "the organisers")
     parties = [(f"$.issuers[{i}].notice_key", issuer.notice_key) for i, issuer in enumerate(manifest.issuers)]
     parties.append(("$.ledger.key", manifest.ledger.key.public_key))
+    if manifest.contacts is not None and manifest.trustees is not None:
+        for i, trustee in enumerate(manifest.trustees.members):
+            if trustee.scope_key == manifest.contacts.key:
+                message = "This trustee's key is the organiser's own: the two layers are one."
+                yield Finding(ERROR, "trustee-is-organiser", f"$.trustees.members[{i}].scope_key", message)
     if manifest.trustees is not None:
         parties += [
             (f"$.trustees.members[{i}].identity_key", trustee.identity_key)

@@ -25,6 +25,7 @@ from headcount_spec.terms import (
     MAX_TEXT_CHARS,
     ORIGIN,
     ActionDate,
+    ContactTerms,
     Continues,
     IssuerTerms,
     LedgerTerms,
@@ -86,6 +87,7 @@ class Manifest:
     issuers: tuple[IssuerTerms, ...]
     organisers: OrganiserTerms
     trustees: TrusteeTerms | None
+    contacts: ContactTerms | None
     ledger: LedgerTerms
     witnesses: str  # tlog-policy without logs
     origins: tuple[str, ...]
@@ -128,6 +130,9 @@ class Manifest:
             issuers=_issuers(members),
             organisers=OrganiserTerms.read(members.object("organisers")),
             trustees=TrusteeTerms.read(members.object("trustees")) if members.has("trustees") else None,
+            contacts=(
+                ContactTerms.read(members.object("contacts"), languages) if members.has("contacts") else None
+            ),
             ledger=LedgerTerms.read(members.object("ledger")),
             witnesses=_witnesses(members),
             origins=members.texts("origins", (1, MAX_ORIGINS), 300, ORIGIN),
@@ -152,6 +157,8 @@ class Manifest:
             raise MalformedError("manifest.parent: missing")
         if self.kind == "contact" and (self.trustees is None or self.options):
             raise MalformedError("manifest: a contact scope has trustees and no options")
+        if (self.kind == "contact") != (self.contacts is not None):
+            raise MalformedError("manifest.contacts: in a contact scope and only there")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Manifest) and self.raw == other.raw

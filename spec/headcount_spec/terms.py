@@ -1,4 +1,4 @@
-"""The parts of a scope's manifest: options, tiers, action date, issuers, organisers, trustees, ledger."""
+"""The parts of a scope's manifest: options, tiers, action date, issuers, trustees, contacts, ledger."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from headcount_spec import signature, spki
+from headcount_spec.contact import CHANNELS
 from headcount_spec.errors import MalformedError
 from headcount_spec.level import MAX_PARTS, NAME
 from headcount_spec.members import LINE, Labels, Members, check_unique
@@ -16,6 +17,7 @@ MAX_ISSUERS = 8  # a pledge carries 256 bytes for each
 MAX_ORGANISERS = 16
 MAX_SLIPS = 2**32 - 1
 MAX_TRUSTEES = 32  # a sealed contact carries 81 bytes for each
+MAX_PURPOSES = 16
 MAX_LABEL_CHARS = 300  # titles, options: one line on a telephone
 MAX_TEXT_CHARS = 4000  # explanations; the full text is a notice of its own
 MAX_NAME_CHARS = 100
@@ -170,6 +172,46 @@ class TrusteeTerms:
         for field in ("name", "identity_key", "scope_key", "bls_key"):
             check_unique(tuple(getattr(trustee, field) for trustee in trustees), f"{members.path}.members")
         terms = cls(members.integer("t", 1, len(trustees)), trustees)
+        members.finish()
+        return terms
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """One thing for which people may be written to."""
+
+    name: str  # as mailings name it
+    text: Labels
+
+    @classmethod
+    def read(cls, members: Members, languages: frozenset[str]) -> Purpose:
+        """Take one from a manifest."""
+        purpose = cls(
+            members.text("name", 32, NAME), members.labels("text", languages, MAX_LABEL_CHARS, LINE)
+        )
+        members.finish()
+        return purpose
+
+
+@dataclass(frozen=True, slots=True)
+class ContactTerms:
+    """To whom contacts are sealed inside the trustees' layer, and what they may be used for."""
+
+    key: bytes  # X25519, the organiser's
+    channels: tuple[str, ...]  # of contact.CHANNELS: those that the organiser can use
+    purposes: tuple[Purpose, ...]  # nothing else is ever sent
+
+    @classmethod
+    def read(cls, members: Members, languages: frozenset[str]) -> ContactTerms:
+        """Take them from a manifest."""
+        terms = cls(
+            members.base64("key", signature.check_agreement_key),
+            members.texts("channels", (1, len(CHANNELS)), 32, NAME),
+            tuple(Purpose.read(item, languages) for item in members.objects("purposes", (1, MAX_PURPOSES))),
+        )
+        if not CHANNELS.keys() >= set(terms.channels):
+            raise MalformedError(f"{members.path}.channels: unknown")
+        check_unique(tuple(purpose.name for purpose in terms.purposes), f"{members.path}.purposes")
         members.finish()
         return terms
 

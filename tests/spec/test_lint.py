@@ -330,3 +330,27 @@ def test_nobody_comes_back_where_only_slips_are_taken() -> None:
     assert errors(draft, today=manifests.OPENS) == [("returning-without-check", "$.issuers[1].returning")]
     draft["issuers"][1]["attesters"] = ["email", "in-person"]
     assert errors(draft, today=manifests.OPENS) == []
+
+
+def contact_draft(parent: Manifest, **changes: Any) -> dict[str, Any]:
+    return dict(manifests.contact(parent).json, **changes)
+
+
+def test_contacts_open_on_the_condition_of_their_parent() -> None:
+    parent = manifests.manifest()
+    assert errors(contact_draft(parent), parent) == []
+    assert errors(contact_draft(parent, threshold=4), parent) == [("contact-threshold", "$.threshold")]
+    assert errors(contact_draft(parent, threshold=4)) == []  # the parent is not in sight
+    ledger = manifests.SigningKey("elsewhere", keys.seed("elsewhere")).verification_key.to_text()
+    moved = contact_draft(parent, ledger={"origin": "elsewhere", "key": ledger})
+    assert errors(moved, parent) == [("contact-ledger", "$.ledger")]
+    checkin = manifests.manifest(kind="checkin", parent=parent.scope_id.hex(), title=manifests.both("C", "C"))
+    assert errors(contact_draft(checkin), checkin) == [("contact-parent", "$.parent")]
+    assert "contact-late" in codes(contact_draft(parent, closes="2026-03-02"), parent)
+
+
+def test_a_trustee_is_not_the_organiser() -> None:
+    parent = manifests.manifest()
+    draft = contact_draft(parent)
+    draft["contacts"]["key"] = draft["trustees"]["members"][2]["scope_key"]
+    assert errors(draft) == [("trustee-is-organiser", "$.trustees.members[2].scope_key")]

@@ -32,6 +32,8 @@ BEYOND = {
     "freezes-after-closes",
     "issuer-url-with-newline",  # Python's $ matches before a newline at the end, ECMA-262's does not
     "notice-key-of-small-order",
+    "contacts-key-of-small-order",
+    "contacts-purpose-twice",
     "notice-key-not-canonical",
     "quorum-above-keys",
     "origin-line-not-the-name-of-the-key",

@@ -309,5 +309,12 @@ class ScopeRecount:
                     f"{name} has published no number since the pledges of {format_day(since)}",
                     batch=batch,
                 )
-        if self.reached is None and self.live >= manifest.threshold and day <= manifest.deadline_day:
+        # What opens contacts is that their parent is reached; how many were left is no condition.
+        counts = manifest.kind != "contact"
+        if (
+            counts
+            and self.reached is None
+            and self.live >= manifest.threshold
+            and day <= manifest.deadline_day
+        ):
             self.reached = Reached(batch, day)

@@ -208,7 +208,26 @@ def _bad_lists() -> list[Case]:
 
     def trustees_of_contact(draft: dict[str, Any]) -> None:
         trustees(lambda terms: None)(draft)
-        draft.update(kind="contact", parent="00" * 32, options=manifests.options("A"))
+        draft.update(
+            kind="contact",
+            parent="00" * 32,
+            contacts=manifests.contacts(),
+            options=manifests.options("A"),
+        )
+
+    def contacts(**changes: Any) -> Edit:
+        def change(draft: dict[str, Any]) -> None:
+            trustees_of_contact(draft)
+            draft.pop("options")
+            draft["contacts"].update(changes)
+
+        return change
+
+    def without_contacts(draft: dict[str, Any]) -> None:
+        contacts()(draft)
+        draft.pop("contacts")
+
+    purpose = manifests.contacts()["purposes"][0]
 
     key = manifests.b64_key(manifests.ORGANISER_SEEDS[0])
     # Of factors of two test keys: another modulus, so that the number of issuers is all that is wrong.
@@ -244,6 +263,15 @@ def _bad_lists() -> list[Case]:
         _fails("two-trustees-with-one-scope-key", twin("scope_key")),
         _fails("two-trustees-with-one-bls-key", twin("bls_key")),
         _fails("trustee-key-of-small-order", trustees(key_of_small_order)),
+        _fails("contact-without-contacts", without_contacts),
+        _fails("contacts-outside-a-contact-scope", lambda draft: draft.update(contacts=manifests.contacts())),
+        _fails("contacts-key-of-small-order", contacts(key=encode_base64(bytes(32)))),
+        _fails("contacts-channel-unknown", contacts(channels=["pigeon"])),
+        _fails("contacts-channel-twice", contacts(channels=["email", "email"])),
+        _fails("contacts-without-channel", contacts(channels=[])),
+        _fails("contacts-without-purpose", contacts(purposes=[])),
+        _fails("contacts-purpose-twice", contacts(purposes=[purpose, purpose])),
+        _fails("contacts-with-unknown-member", contacts(quorum=1)),
     ]
 
 

@@ -65,7 +65,7 @@ def _good() -> list[Case]:
     quorum = manifests.manifest(organisers=_organisers(3, 2))
     opening = manifests.opening(_CAMPAIGN)
     texts = manifests.text_notices(_CAMPAIGN)
-    mailing = {"template": keys.seed("template").hex(), "number": 40, "purpose": "confirmation"}
+    mailing = _mailing()
     codes = {"root": keys.seed("codes").hex(), "number": 100}
 
     def organiser(type: str, body: dict[str, Any]) -> Notice:
@@ -74,13 +74,14 @@ def _good() -> list[Case]:
     def trustee(type: str, body: dict[str, Any], i: int = 0) -> Notice:
         return _notice(sealed, "trustee", type, body, seeds=manifests.TRUSTEE_SEEDS[i : i + 1])
 
+    first = manifests.manifest_notice(sealed)
     return [
         _ok("manifest", _FIRST),
         _ok("text", texts[0], _FIRST),
         _ok("second-text", texts[1], texts[0]),
         _ok("child", organiser("child", {"scope": sealed.scope_id.hex()}), _FIRST),
         _ok("update", _update(), _FIRST),
-        _ok("mailing", organiser("mailing", mailing), _FIRST),
+        _ok("mailing", _notice(sealed, "organiser", "mailing", mailing, first), first, sealed),
         _ok("opening", opening),
         _ok("issuance", manifests.issuance(_CAMPAIGN, manifests.OPENS, 16, opening), opening),
         _ok("codes", _notice(_CAMPAIGN, "issuer", "codes", codes, opening), opening),
@@ -267,6 +268,7 @@ def _sequence() -> list[Case]:
 
 def _contradictions() -> list[Case]:
     sealed = manifests.contact(_CAMPAIGN)
+    first = manifests.manifest_notice(sealed)
     terms = _CAMPAIGN.issuers[0]
     two = manifests.manifest(2)
 
@@ -306,6 +308,14 @@ def _contradictions() -> list[Case]:
             manifest=two,
         ),
         _fails("opening-of-an-unlisted-issuer", MalformedError, opening("other.example", terms.token_key_id)),
+        _fails("mailing-where-no-contacts-are", MalformedError, organiser("mailing", _mailing()), _FIRST),
+        _fails(
+            "mailing-for-another-purpose",
+            MalformedError,
+            _notice(sealed, "organiser", "mailing", _mailing("fundraising"), first).to_bytes(),
+            first,
+            sealed,
+        ),
         _fails(
             "destruction-on-the-last-day",
             MalformedError,
@@ -335,6 +345,10 @@ def _destruction(previous: Notice | None, destroyed: list[str], day: int = manif
 
 def _organisers(n: int, quorum: int) -> dict[str, Any]:
     return {"keys": [manifests.b64_key(seed) for seed in manifests.ORGANISER_SEEDS[:n]], "quorum": quorum}
+
+
+def _mailing(purpose: str = "confirmation") -> dict[str, Any]:
+    return {"template": keys.seed("template").hex(), "number": 40, "purpose": purpose}
 
 
 def _scope_key(i: int) -> dict[str, Any]:
