@@ -16,4 +16,5 @@ cd "$work"
 # What the package brings with it: commands, templates, texts, data. The rest was tested in the source tree
 # and does not depend on how the package was installed.
 "$work/venv/bin/python" -m pytest -q -m "not long" -n auto --dist loadfile \
-    tests/client tests/verifier tests/issuer/test_cli.py tests/scenario/test_demo.py
+    tests/client/test_cli.py tests/client/test_audit_command.py tests/client/test_audit_outputs.py \
+    tests/client/test_mailing.py tests/verifier tests/issuer/test_cli.py tests/scenario/test_demo.py
