@@ -7,7 +7,7 @@ run: .venv/ready
 	$(BIN)/headcount demo $(ARGS)
 
 test: .venv/dev
-	$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: .venv/dev
 	$(BIN)/python -m pytest -m long --timeout=3600 $(ARGS)

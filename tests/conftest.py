@@ -30,6 +30,11 @@ def other_key() -> PrivateKey:
     return keys.token_key(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The long stories first, so that no process is left alone with one at the end.
+    items.sort(key=lambda item: not {"scenario", "web"} & set(item.path.parts))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -15,6 +15,6 @@ sed -e '/^pythonpath/s/=.*/= tests/' "$root/setup.cfg" > "$work/setup.cfg"
 cd "$work"
 # What the package brings with it: commands, templates, texts, data. The rest was tested in the source tree
 # and does not depend on how the package was installed.
-"$work/venv/bin/python" -m pytest -q -m "not long" -n auto --dist loadfile \
+"$work/venv/bin/python" -m pytest -q -m "not long" -n auto --dist loadfile --no-loadscope-reorder \
     tests/client/test_cli.py tests/client/test_audit_command.py tests/client/test_audit_outputs.py \
     tests/client/test_mailing.py tests/verifier tests/issuer/test_cli.py tests/scenario/test_demo.py
