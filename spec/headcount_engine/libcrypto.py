@@ -65,6 +65,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "EVP_PKEY_verify": (c_int, (c_void_p, c_char_p, c_size_t, c_char_p, c_size_t)),
 }
 
+# Calls that take less time than to give up the GIL and to get it back from a busy thread.
+_SHORT = ("BN_bin2bn", "BN_div", "BN_num_bits", "EVP_PKEY_encrypt")
+
 
 class Libcrypto:
     """The library, found and declared."""
@@ -77,6 +80,9 @@ class Libcrypto:
             AttributeError: it lacks a function.
         """
         self._lib = _load()
+        holding = ctypes.PyDLL(self._lib._name)
+        for name in _SHORT:
+            setattr(self._lib, name, getattr(holding, name))
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(self._lib, name)
             function.restype = result
