@@ -22,7 +22,7 @@ from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableErr
 
 MAX_WAITING = 2000  # orders; then 503
 MAX_GROUP = 256  # in one transaction
-GATHER_S = 0.005  # a group waits for others to be signed, if there are any
+GATHER_S = 0.005  # for so long at most a group waits for others to be signed
 
 _log = logging.getLogger(__name__)
 
@@ -97,10 +97,15 @@ class Signers:
             else:
                 self._deliver([order])
 
+    def _gather(self) -> None:
+        """Wait for those that are about to be signed, if there are any: a write costs the same for all."""
+        until = time.monotonic() + GATHER_S
+        while self._to_sign.qsize() and time.monotonic() < until:
+            time.sleep(GATHER_S / 10)
+
     def _grant(self) -> None:
         while (order := self._to_grant.get()) is not None:
-            if self._to_sign.qsize():
-                time.sleep(GATHER_S)  # more are about to come, and a write costs the same for all of them
+            self._gather()
             group = [order]
             while len(group) < MAX_GROUP:
                 try:

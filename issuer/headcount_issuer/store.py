@@ -342,7 +342,7 @@ def _free_place(used: Tags, number: int, quota: Quota) -> bytes | None:
     return quota.place(low) if low < quota.limit else None
 
 
-def _codes_of(number: int) -> Select[tuple[int]]:
+def _codes_of(number: int) -> Select[int]:
     return select(func.count()).select_from(codes).where(codes.c.number == number)
 
 
