@@ -1,14 +1,18 @@
 """Every attack at random places of a large ledger: is it found, and is it named?
 
     .venv/bin/python bench/corruption.py [--pledges 100000] [--places 10] [--write docs/corruption.md]
+    .venv/bin/python bench/corruption.py --keep FOLDER --minutes 8     again and again until it is through
 
-Prints one row for each attack and each way to do it. Exits with 1 if one was missed. The places come from a
-seed, so that a row can be run again with --only.
+Prints one row for each attack and each way to do it. Exits with 1 if one was missed, with 75 if there are
+more to do. The places come from a seed, so that a row can be run again with --only. What --keep has kept is
+of the audit as it was then: begin with an empty folder after a change to it.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import random
 import shutil
 import sys
@@ -25,6 +29,8 @@ import attacks
 import bulk
 from headcount_ledger.audit import audit
 from headcount_ledger.reader.fetch import directory_fetch
+
+MORE_TO_DO = 75  # EX_TEMPFAIL: what the command exits with when its minutes are over
 
 _base: bulk.Base | None = None
 
@@ -52,34 +58,78 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[], help="codes")
     parser.add_argument("--work", type=Path, help="a folder with room; the temporary one otherwise")
+    parser.add_argument("--keep", type=Path, help="a folder in which to go on where the last run stopped")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so many")
     parser.add_argument("--write", type=Path, help="put the table into this file as well")
     options = parser.parse_args()
+    deadline = time.monotonic() + 60 * options.minutes
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
+        return _run_all(options, options.keep, deadline)
     folder = Path(tempfile.mkdtemp(prefix="headcount-corruption-", dir=options.work))
     try:
-        made = list(factory.read_pledges(options.pledges + bulk.SPARE))
-        base = bulk.build(folder / "base", options.pledges, made)
-        report = audit(directory_fetch(base.folder), bulk.policy())
-        size = base.checkpoint.size
-        if not report.ok:
-            print("the ledger is not valid before it is corrupted", file=sys.stderr)
-            return 1
-        cases = [case for case in attacks.CASES if not options.only or case[0] in options.only]
-        tasks = [(*case, seed, str(folder)) for seed in range(options.places) for case in cases]
-        with ProcessPoolExecutor(options.jobs, initializer=_open, initargs=(base,)) as pool:
-            outcomes = []
-            for outcome in pool.map(_run, tasks):
-                outcomes.append(outcome)
-                if options.write is not None:  # as far as it has come, should it be stopped
-                    options.write.write_text(table(outcomes, size, options), "utf-8")
-                if not (outcome.is_named and outcome.is_placed):
-                    print(f"MISSED {outcome}", file=sys.stderr, flush=True)
-                print(f"\r{len(outcomes)} of {len(tasks)}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
+        return _run_all(options, folder, deadline)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    text = table(outcomes, size, options)
+
+
+def _run_all(options: argparse.Namespace, folder: Path, deadline: float) -> int:
+    base = _valid_ledger(folder / f"base-{options.pledges}", options.pledges)
+    if base is None:
+        print("the ledger is not valid before it is corrupted", file=sys.stderr)
+        return 1
+    kept = folder / f"outcomes-{options.pledges}.jsonl"
+    outcomes = _read(kept)
+    done = {(o.attack, o.style, o.seed) for o in outcomes}
+    cases = [case for case in attacks.CASES if not options.only or case[0] in options.only]
+    wanted = [(*case, seed) for seed in range(options.places) for case in cases]
+    left = [(*task, str(folder), deadline) for task in wanted if task not in done]
+    with (
+        ProcessPoolExecutor(options.jobs, initializer=_open, initargs=(base,)) as pool,
+        kept.open("a", encoding="utf-8") as file,
+    ):
+        for outcome in pool.map(_run, left):
+            if outcome is None:  # no time was left for it
+                continue
+            outcomes.append(outcome)
+            file.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
+            file.flush()
+            if not (outcome.is_named and outcome.is_placed):
+                print(f"MISSED {outcome}", file=sys.stderr, flush=True)
+            print(f"\r{len(outcomes)} of {len(wanted)}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    outcomes = [o for o in outcomes if (o.attack, o.style, o.seed) in set(wanted)]
+    text = table(outcomes, base.checkpoint.size, options)
     print(text)
-    return 0 if all(o.is_named and o.is_placed for o in outcomes) else 1
+    if options.write is not None:
+        options.write.write_text(text, "utf-8")
+    if not all(o.is_named and o.is_placed for o in outcomes):
+        return 1
+    return 0 if len(outcomes) == len(wanted) else MORE_TO_DO
+
+
+def _valid_ledger(place: Path, pledges: int) -> bulk.Base | None:
+    """The ledger that an earlier run has left, or a new one; None unless it is valid."""
+    made = list(factory.read_pledges(pledges + bulk.SPARE))
+    if place.exists():
+        base = bulk.Base(place, tuple(made[:pledges]), tuple(made[pledges:]))
+    else:
+        unfinished = place.with_name(f"{place.name}-unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        base = dataclasses.replace(bulk.build(unfinished, pledges, made), folder=place)
+        unfinished.rename(place)
+    return base if audit(directory_fetch(base.folder), bulk.policy()).ok else None
+
+
+def _read(kept: Path) -> list[Outcome]:
+    """What earlier runs have found; a line that one of them could not finish is done again."""
+    if not kept.exists():
+        return []
+    lines = kept.read_text("utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    kept.write_text("".join(whole), "utf-8")
+    found = [json.loads(line) for line in whole]
+    return [Outcome(**{**item, "others": tuple(item["others"])}) for item in found]
 
 
 def _open(base: bulk.Base) -> None:
@@ -87,11 +137,15 @@ def _open(base: bulk.Base) -> None:
     _base = base
 
 
-def _run(task: tuple[str, str, int, str]) -> Outcome:
-    attack, style, seed, folder = task
+def _run(task: tuple[str, str, int, str, float]) -> Outcome | None:
+    """One attack at one place; None if it would begin too late."""
+    attack, style, seed, folder, deadline = task
     assert _base is not None
-    place = Path(folder) / f"{attack}-{style}-{seed}"
     started = time.monotonic()
+    if started > deadline:
+        return None
+    place = Path(folder) / f"{attack}-{style}-{seed}"
+    shutil.rmtree(place, ignore_errors=True)  # of a run that was stopped
     case = attacks.corrupt(_base, place, attack, style, random.Random(f"{attack} {style} {seed}"))
     corrupted = time.monotonic()
     report = audit(

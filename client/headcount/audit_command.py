@@ -128,7 +128,11 @@ def audit_command(
     lines = audit_verdict.lines(report, only=only, quiet=quiet)
     if evidence is not None:
         terminal.hint(f"the evidence is in {evidence.name}; show it to others before you go on")
-    _say(ctx, report.to_json(), lines, report.ok, as_json)
+    value, ok = report.to_json(), report.ok
+    if only is not None:
+        ok = ok and only in report.scopes  # what is not there is not proven
+        value["ok"], value["scopes"] = ok, {s: c for s, c in value["scopes"].items() if s == only.hex()}
+    _say(ctx, value, lines, ok, as_json)
 
 
 def _say(ctx: click.Context, value: dict[str, object], lines: Iterator[str], ok: bool, as_json: bool) -> None:

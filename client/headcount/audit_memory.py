@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headcount.audit_state import CONTRADICTIONS
+from headcount.audit_state import CONTRADICTIONS, contradiction
 from headcount.memory import Memory
 from headcount.misbehaviour import save_evidence
 from headcount_ledger.audit import AuditReport
@@ -50,8 +50,9 @@ class AuditMemory:
         if not any(fault.code in CONTRADICTIONS for fault in report.faults):
             return None
         before = [raw for checkpoint, raw in self._read() if checkpoint.origin == report.origin]
-        says = f"{report.origin} has signed checkpoints that contradict each other"
-        return save_evidence(MisbehaviourError(says, (*before, report.checkpoint)), self._path.parent)
+        return save_evidence(
+            MisbehaviourError(contradiction(report), (*before, report.checkpoint)), self._path.parent
+        )
 
     def _read(self) -> list[tuple[Checkpoint, bytes]]:
         # Today's witness policy may be younger than the file: the ledger's signature is what binds it.

@@ -42,7 +42,9 @@ def lines(report: AuditReport, *, only: ScopeId | None = None, quiet: bool = Fal
         yield f"and {report.faults_omitted} more faults of the same kinds"
     if not quiet:
         yield from _counts(report, only)
-    if not report.ok:
+    if report.ok and only is not None and only not in report.scopes:
+        yield f"NOT PROVEN: the ledger has no scope {only.hex()}"
+    elif not report.ok:
         number = len(report.faults) + report.faults_omitted
         yield f"NOT PROVEN: {number} {'fault' if number == 1 else 'faults'}"
     elif report.unchecked:

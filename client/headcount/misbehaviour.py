@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from headcount import private_file
@@ -11,8 +12,12 @@ from headcount_spec.errors import MisbehaviourError
 from headcount_spec.text import encode_base64
 
 
-def save_evidence(error: MisbehaviourError, folder: Path) -> Path | None:
+def save_evidence(
+    error: MisbehaviourError, folder: Path, proofs: Sequence[dict[str, object]] = ()
+) -> Path | None:
     """Write the signed bytes that contradict each other to a file; None if there are none.
+
+    proofs are what shows that they do, where the bytes alone do not.
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -23,6 +28,8 @@ def save_evidence(error: MisbehaviourError, folder: Path) -> Path | None:
     path = folder / f"headcount-evidence-{name}.json"
     evidence = [_readable(item) for item in error.evidence]
     value = {"headcount_evidence": 1, "says": str(error), "evidence": evidence}
+    if proofs:
+        value["proofs"] = list(proofs)
     private_file.write(path, json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n")
     return path
 

@@ -21,7 +21,7 @@ from headcount_ledger.audit import AuditReport, Receipt, audit
 from headcount_ledger.audit.receipt import check_receipt
 from headcount_ledger.reader.fetch import cached
 from headcount_ledger.reader.view import Progress, open_ledger
-from headcount_spec.checkpoint import parse_checkpoint
+from headcount_spec.checkpoint import SignedCheckpoint, parse_checkpoint
 from headcount_spec.errors import MalformedError, NotFoundError, ProofError, ProtocolError, UnavailableError
 from headcount_spec.policy import Policy
 from headcount_spec.promise import Promise
@@ -133,7 +133,7 @@ class Monitor:
         return audit(
             fetch,
             self.policy,
-            remembered=[parse_checkpoint(old).checkpoint for old in self._remembered(state)],
+            remembered=[parse_checkpoint(old).checkpoint for old in self._remembered(state, raw)],
             receipts=[item for item in receipts if _belongs(item, self.policy, raw)],
             progress=progress,
             executor=self.executor,
@@ -141,8 +141,27 @@ class Monitor:
             resume=resume,
         )
 
-    def _remembered(self, state: LedgerState) -> list[bytes]:
-        return [raw for raw in dict.fromkeys((state.checkpoint, state.cosigned)) if raw]
+    def _remembered(self, state: LedgerState, now: bytes) -> list[bytes]:
+        """What the ledger must continue: what was seen here, and of the same log at other targets.
+
+        Of these only what is not longer: a mirror that lags is no ledger that went back.
+        """
+        size = _size(now)
+        others = [old.raw for old in self._elsewhere(now) if old.checkpoint.size <= size]
+        return [raw for raw in dict.fromkeys((state.checkpoint, state.cosigned, *others)) if raw]
+
+    def _elsewhere(self, now: bytes) -> list[SignedCheckpoint]:
+        """Checkpoints of this log that were accepted at another target: two hosts may show two histories."""
+        logs = Policy(logs=self.policy.logs)  # what the log's own key has signed binds it
+        found = []
+        for raw in self.state_file.elsewhere():
+            try:
+                signed = logs.verify_checkpoint(raw).signed
+                if signed.checkpoint.origin == parse_checkpoint(now).checkpoint.origin:
+                    found.append(signed)
+            except ProtocolError:
+                continue  # of another log
+        return found
 
     def _keep(self, report: AuditReport, state: LedgerState, fetch: Fetch) -> dict[str, tuple[str, ...]]:
         """The evidence of each new fault, by the finding's key."""
@@ -151,7 +170,8 @@ class Monitor:
         ]
         if not new or not report.checkpoint:
             return {}
-        both = self.evidence.of_contradiction(report, self._remembered(state))
+        remembered = self._remembered(state, report.checkpoint)
+        both = self.evidence.of_contradiction(report, remembered, fetch)
         whole = self.evidence.of_report(report, self.policy)
         entries = self.evidence.of_entries(report, self.policy, fetch)
         promises = self._accuse(fetch) if any(fault.code == "broken-promise" for fault in new) else []
@@ -220,6 +240,8 @@ class Monitor:
         if self.cosigner is None:
             return state, ""
         signed = parse_checkpoint(state.checkpoint)
+        if any(old.checkpoint.size > signed.checkpoint.size for old in self._elsewhere(state.checkpoint)):
+            return state, ""  # this host lags behind another: a witness never goes back
         if state.cosigned:
             before = parse_checkpoint(state.cosigned)
             check_extends(before, signed)  # the audit has compared them; a key is not risked on that alone

@@ -18,7 +18,7 @@ from headcount.pledge_file import PledgeFile
 from headcount_ledger.audit.pool import cores, processes
 from headcount_ledger.reader.bucket import Bucket, is_bucket
 from headcount_ledger.reader.fetch import CONNECTIONS, open_fetch
-from headcount_ledger.reader.transport import HttpTransport, Transport
+from headcount_ledger.reader.transport import HttpTransport, Transport, origin_of
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.policy import Policy
 from headcount_spec.tile import Fetch
@@ -100,6 +100,8 @@ def monitor(
         raise click.UsageError("--webhook and --webhook-secret go together")
     if (key is None) != (cosignatures is None):
         raise click.UsageError("--key and --cosignatures go together")
+    if url is not None:
+        origin_of(url)  # now, not when the first event waits to be told
     trusted = [Policy.from_bytes(terminal.read_policy(path)) for path in policies]
     trusted *= len(targets) if len(trusted) == 1 else 1
     holdings = [_holding(path) for path in promises]

@@ -12,22 +12,23 @@ from pathlib import Path
 
 from headcount import accusation as accusations
 from headcount import output_file
+from headcount.audit_state import CONTRADICTIONS, contradiction
 from headcount.misbehaviour import save_evidence
 from headcount.pledge_file import PledgeFile
 from headcount.report_file import report_bytes
 from headcount_ledger.audit import AuditReport
 from headcount_ledger.reader.view import LedgerView, open_ledger
 from headcount_spec.accusation import Preimage
+from headcount_spec.checkpoint import parse_checkpoint
 from headcount_spec.errors import ConfigurationError, MisbehaviourError, ProtocolError
-from headcount_spec.merkle import leaf_hash
+from headcount_spec.merkle import RootHash, leaf_hash, verify_consistency
 from headcount_spec.policy import Policy
 from headcount_spec.promise import Promise
 from headcount_spec.scope import NO_SEALED_HASH
-from headcount_spec.tile import Fetch
+from headcount_spec.tile import Fetch, TileReader
 from headcount_spec.tlog_proof import TlogProof, verify_tlog_proof
 
 MAX_ENTRIES = 16  # of one report that get a proof each
-_CONTRADICTIONS = ("forked-ledger", "rolled-back-ledger")
 
 
 class EvidenceFolder:
@@ -36,13 +37,14 @@ class EvidenceFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def of_contradiction(self, report: AuditReport, remembered: Sequence[bytes]) -> list[str]:
-        """The checkpoints that the ledger cannot have signed both."""
-        if not remembered or not any(fault.code in _CONTRADICTIONS for fault in report.faults):
+    def of_contradiction(self, report: AuditReport, remembered: Sequence[bytes], fetch: Fetch) -> list[str]:
+        """The checkpoints that the ledger cannot have signed both, and of two sizes the proof that it did."""
+        if not remembered or not any(fault.code in CONTRADICTIONS for fault in report.faults):
             return []
         self._make()
-        says = f"{report.origin} has signed checkpoints that contradict each other"
-        path = save_evidence(MisbehaviourError(says, (*remembered, report.checkpoint)), self.folder)
+        error = MisbehaviourError(contradiction(report), (*remembered, report.checkpoint))
+        proofs = [proof for raw in remembered if (proof := _fork_proof(raw, report, fetch)) is not None]
+        path = save_evidence(error, self.folder, proofs)
         return [] if path is None else [path.name]
 
     def of_report(self, report: AuditReport, policy: Policy) -> list[str]:
@@ -89,6 +91,23 @@ class EvidenceFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise ConfigurationError(f"cannot write to {self.folder.name}: {exc.strerror}") from exc
+
+
+def _fork_proof(raw: bytes, report: AuditReport, fetch: Fetch) -> dict[str, object] | None:
+    """That the tree of the report has another root at the size of an earlier checkpoint (RFC 6962, 2.1.2)."""
+    try:
+        old = parse_checkpoint(raw).checkpoint
+        if not 0 < old.size < report.size:
+            return None
+        reader = TileReader(fetch, report.size)
+        here, hashes = reader.root_at(old.size), reader.consistency_proof(old.size)
+        verify_consistency(hashes, old.size, report.size, here, RootHash(report.root))
+    except ProtocolError:
+        return None  # what is served does not lead to the signed root
+    if here == old.root:
+        return None
+    proof = [item.hex() for item in hashes]
+    return {"size": old.size, "root": here.hex(), "new_size": report.size, "consistency": proof}
 
 
 def _receipt(view: LedgerView, index: int) -> bytes | None:

@@ -58,29 +58,20 @@ class StateFile:
         Raises:
             ConfigurationError: the file cannot be read or is another's.
         """
-        if not self.path.exists():
-            return LedgerState()
-        try:
-            value: Any = jcs.parse_json(private_file.read(self.path, _MAX_BYTES), _MAX_BYTES)
-            if value["headcount_monitor"] != 1 or value["target"] != self.target:
-                raise ValueError
-            return LedgerState(
-                checkpoint=value["checkpoint"].encode(),
-                seen=value["seen"].encode(),
-                changed=int(value["changed"]),
-                recounted=int(value["recounted"]),
-                failures=int(value["failures"]),
-                cosigned=value["cosigned"].encode(),
-                standing={
-                    key: Standing(Finding.from_json(item["finding"]), int(item["since"]))
-                    for key, item in value["standing"].items()
-                },
-                waiting={str(name): int(day) for name, day in value["waiting"].items()},
-                unjudged={str(name): int(day) for name, day in value["unjudged"].items()},
-            )
-        except (MalformedError, KeyError, TypeError, ValueError, AttributeError) as exc:
-            # Without it a ledger that went back would not be caught, and a witness could sign twice.
-            raise ConfigurationError(f"{self.path.name} is not the state of this ledger") from exc
+        return _read(self.path, self.target) if self.path.exists() else LedgerState()
+
+    def elsewhere(self) -> list[bytes]:
+        """The checkpoints that were accepted or cosigned at the other targets of this folder.
+
+        Raises:
+            ConfigurationError: a file cannot be read.
+        """
+        found = []
+        for path in sorted(self.path.parent.glob("ledger-*.json")):
+            if path != self.path:
+                state = _read(path, None)
+                found += [raw for raw in (state.checkpoint, state.cosigned) if raw]
+        return found
 
     def save(self, state: LedgerState) -> None:
         """Durable on return.
@@ -105,3 +96,28 @@ class StateFile:
             "unjudged": dict(state.unjudged),
         }
         private_file.write(self.path, jcs.canonicalise(value))
+
+
+def _read(path: Path, target: str | None) -> LedgerState:
+    """The state in a file, of this target or of any."""
+    try:
+        value: Any = jcs.parse_json(private_file.read(path, _MAX_BYTES), _MAX_BYTES)
+        if value["headcount_monitor"] != 1 or target not in (None, value["target"]):
+            raise ValueError
+        return LedgerState(
+            checkpoint=value["checkpoint"].encode(),
+            seen=value["seen"].encode(),
+            changed=int(value["changed"]),
+            recounted=int(value["recounted"]),
+            failures=int(value["failures"]),
+            cosigned=value["cosigned"].encode(),
+            standing={
+                key: Standing(Finding.from_json(item["finding"]), int(item["since"]))
+                for key, item in value["standing"].items()
+            },
+            waiting={str(name): int(day) for name, day in value["waiting"].items()},
+            unjudged={str(name): int(day) for name, day in value["unjudged"].items()},
+        )
+    except (MalformedError, KeyError, TypeError, ValueError, AttributeError) as exc:
+        # Without it a ledger that went back would not be caught, and a witness could sign twice.
+        raise ConfigurationError(f"{path.name} is not the state of this ledger") from exc

@@ -74,9 +74,10 @@ def progress(label: str) -> Iterator[Progress | None]:
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    named = TextColumn("{task.description}", markup=False)  # an address is text, whatever stands in it
+    columns = (named, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     bar = Bar(*columns, console=console, transient=True)
-    task = bar.add_task(label, total=None)
+    task = bar.add_task(shown(label), total=None)
 
     def show(done: int, total: int) -> None:
         # It stands on the terminal only while something is read: a question may follow.

@@ -23,6 +23,7 @@ from headcount_ledger.bucket import BucketStorage
 from headcount_ledger.config import BucketConfig
 from headcount_spec.checkpoint import parse_checkpoint
 from headcount_spec.merkle import leaf_hash
+from headcount_spec.policy import Policy
 from headcount_spec.promise import KIND_PLEDGE, sign_promise
 from headcount_spec.tlog_proof import TlogProof
 from ledgers import CLOSES, Ledger
@@ -274,6 +275,11 @@ def test_since_an_earlier_checkpoint(audited: Audited) -> None:
     assert "fault: forked-ledger" in audited.out
     since.write_bytes(b"nonsense")
     assert audited.run(target, "--since", since) == 2
+    other = ledgers.build(whole.batches[:4], key=ledgers.WITNESS)
+    since.write_bytes(other.files["checkpoint"])
+    (audited.folder / "policy").write_bytes(Policy(logs=(*whole.policy.logs, *other.policy.logs)).to_bytes())
+    assert audited.run(target, "--since", since) == 2
+    assert "of another ledger" in audited.err
 
 
 def test_one_scope(audited: Audited) -> None:
@@ -283,8 +289,11 @@ def test_one_scope(audited: Audited) -> None:
     assert "Where to: 4 confirmed e-mail addresses" in audited.out
     assert "We move together: 11" not in audited.out
     assert "what was not checked:" in audited.out
-    assert audited.run(target, "--scope", "00" * 32) == 0
-    assert f"the ledger has no scope {'00' * 32}" in audited.out
+    assert list(audited.report(target, "--scope", scope)["scopes"]) == [scope]
+    for more in ([], ["--quiet"]):
+        assert audited.run(target, "--scope", "00" * 32, *more) == 1
+        assert audited.out.splitlines()[-1] == f"NOT PROVEN: the ledger has no scope {'00' * 32}"
+    assert audited.report(target, "--scope", "00" * 32)["ok"] is False
     assert audited.run(target, "--scope", "xyz") == 2
 
 

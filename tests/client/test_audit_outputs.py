@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from headcount.audit_plots import write_plots
 from headcount.report_file import report_bytes
 from headcount_ledger.audit import Receipt, audit
 from headcount_spec import jcs
+from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
 from headcount_spec.errors import ProofError
-from headcount_spec.merkle import leaf_hash
+from headcount_spec.merkle import RootHash, leaf_hash
 from ledgers import Batch, Ledger
 from parts import require
 
@@ -41,7 +43,33 @@ def database_of(ledger: Ledger, folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(path)
 
 
+def absurd() -> Iterator[Ledger]:
+    """Numbers beyond those of JSON and SQLite, in a checkpoint that anybody could serve and in a seal."""
+    huge = ledgers.sample()
+    huge.files["checkpoint"] = sign_checkpoint(
+        Checkpoint(huge.key.name, 2**62, RootHash(bytes(32))), huge.key
+    )
+    yield huge
+    for number in (2**64 - 1, 2**53):
+        yield ledgers.build(
+            ledgers.sample_batches(),
+            edit_seal=lambda seal, number=number: (
+                replace(seal, batch=number, prev_seal=bytes(32)) if seal.batch == 4 else seal
+            ),
+        )
+
+
 # The report
+
+
+def test_absurd_numbers_are_faults_that_can_be_written(tmp_path: Path) -> None:
+    for ledger in absurd():
+        report = audit(ledger.fetch, ledger.policy)
+        assert not report.ok
+        assert json.loads(report_bytes(report, ledger.policy))["faults"]
+        if report.checkpoint:
+            write_database(report, ledger.fetch, tmp_path / "audit.sqlite")
+            write_plots(report, tmp_path / "plots")
 
 
 def test_two_auditors_write_the_same_report(tmp_path: Path) -> None:

@@ -27,13 +27,14 @@ from headcount.webhook import Outbox, sign
 from headcount_ledger.reader.fetch import directory_fetch
 from headcount_ledger.reader.transport import Answer, HttpTransport
 from headcount_spec.accusation import Accusation, verify_accusation
-from headcount_spec.checkpoint import parse_checkpoint
+from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.cosignature import verify_cosignature
 from headcount_spec.errors import UnavailableError
-from headcount_spec.merkle import leaf_hash
+from headcount_spec.merkle import RootHash, leaf_hash, verify_consistency
 from headcount_spec.note import SigningKey, find_signatures
 from headcount_spec.policy import Policy
 from headcount_spec.promise import KIND_PLEDGE, sign_promise
+from headcount_spec.seal import Seal
 from headcount_spec.tlog_proof import TlogProof, verify_tlog_proof
 from headcount_spec.tlog_witness import monitoring_path
 from ledgers import CLOSES, OPENS, Batch, Ledger
@@ -194,6 +195,25 @@ def test_a_rewritten_ledger_is_a_fork_from_what_was_seen(watched: Watched) -> No
     policy = ledgers.sample().policy
     sizes = [policy.verify_checkpoint(raw).signed.checkpoint.size for raw in both]
     assert sizes == [44, 43]
+
+
+def test_a_fork_that_has_grown_is_proven_to_who_has_only_the_file(watched: Watched) -> None:
+    watched.publish(until(3))
+    watched.monitor().look((OPENS + 1) * DAY_S)
+    batches = list(ledgers.sample_batches())
+    batches[1] = Batch(batches[1].day, batches[1].entries[:-1])
+    fork = ledgers.build(batches)
+    watched.publish(fork)
+    assert ("new", "forked-ledger") in codes(watched.monitor().look(END).events)
+    (path,) = watched.kept("headcount-evidence-*.json")
+    evidence = json.loads(path.read_text())
+    raw = [item["text"].encode() for item in evidence["evidence"]]
+    old, new = (fork.policy.verify_checkpoint(item).signed.checkpoint for item in raw)
+    (proof,) = evidence["proofs"]
+    here = RootHash(bytes.fromhex(proof["root"]))
+    hashes = [bytes.fromhex(item) for item in proof["consistency"]]
+    verify_consistency(hashes, old.size, new.size, here, new.root)
+    assert here != old.root
 
 
 def test_an_entry_that_must_not_be_there_is_shown_to_others(watched: Watched) -> None:
@@ -368,6 +388,50 @@ def test_what_was_cosigned_is_remembered_before_it_is_shown(watched: Watched) ->
     assert watched.monitor(cosigner=Cosigner(KEY, blocked)).look((OPENS + 3) * DAY_S).cosigned
 
 
+def at(watched: Watched, name: str, ledger: Ledger) -> Monitor:
+    """A monitor of another host of the log, with the memory and the key of the first."""
+    public = ledger.write(watched.folder / name)
+    return dataclasses.replace(
+        watched.monitor(cosigner=Cosigner(KEY, watched.folder / "out")),
+        target=str(public),
+        fetch=directory_fetch(public),
+        state_file=StateFile(watched.state, str(public)),
+    )
+
+
+@pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
+def test_two_hosts_that_show_two_histories_are_a_fork(watched: Watched, order: tuple[str, str]) -> None:
+    watched.publish(until(1))
+    fork = corrupter.corrupt("forked-ledger", "operator-seals").ledger
+    hosts = {"one": ledgers.build(ledgers.sample_batches()[:6]), "two": fork}
+    first, second = (at(watched, name, hosts[name]).look(END) for name in order)
+    assert "forked-ledger" not in {finding.code for finding in first.standing}
+    assert first.cosigned
+    path = watched.folder / "out" / monitoring_path(manifests.ORIGIN)
+    shown = path.read_bytes()
+    if order[0] == "one":
+        assert "forked-ledger" in {finding.code for finding in second.standing}
+        (evidence,) = watched.kept("headcount-evidence-*.json")
+        assert "two histories" in json.loads(evidence.read_text())["says"]
+    # A key that has signed one history signs no other, longer or not.
+    assert second.cosigned == ""
+    assert path.read_bytes() == shown
+
+
+def test_a_host_that_lags_is_no_fault_and_its_tree_is_not_cosigned_again(watched: Watched) -> None:
+    watched.publish(until(1))
+    early = at(watched, "lags", until(3))
+    assert early.look(END).cosigned
+    ahead = at(watched, "ahead", until(5)).look(END)
+    assert "rolled-back-ledger" not in {finding.code for finding in ahead.standing}
+    assert ahead.cosigned
+    later = early.look(END + 60)
+    assert later.events == ()
+    assert later.cosigned == ""
+    shown = (watched.folder / "out" / monitoring_path(manifests.ORIGIN)).read_bytes()
+    assert parse_checkpoint(shown).checkpoint == until(5).checkpoint
+
+
 # The webhook
 
 
@@ -499,6 +563,30 @@ def test_a_damaged_state_is_not_taken_for_none(watched: Watched, capsys: pytest.
     path.write_bytes(path.read_bytes()[:-5])
     assert watched.run() == 2
     assert "is not the state of this ledger" in capsys.readouterr().err
+
+
+def test_an_address_that_is_none_is_refused_before_anything_is_told(watched: Watched) -> None:
+    watched.publish(until(1))
+    secret = watched.folder / "secret"
+    secret.write_text("correct horse battery\n")
+    assert watched.run("--webhook", "ftp://example", "--webhook-secret", secret) != 0
+    assert not list(watched.state.glob("ledger-*"))
+
+
+@pytest.mark.parametrize("where", ["seal", "checkpoint"])
+def test_absurd_numbers_do_not_end_the_watch(watched: Watched, where: str) -> None:
+    def lie(seal: Seal) -> Seal:
+        return dataclasses.replace(seal, batch=2**64 - 1, prev_seal=bytes(32)) if seal.batch == 4 else seal
+
+    ledger = ledgers.sample()
+    if where == "seal":
+        ledger = ledgers.build(ledgers.sample_batches(), edit_seal=lie)
+    else:
+        huge = Checkpoint(ledger.key.name, 2**62, RootHash(bytes(32)))
+        ledger.files["checkpoint"] = sign_checkpoint(huge, ledger.key)
+    watched.publish(ledger)
+    assert watched.monitor().look(END).standing
+    assert watched.monitor().look(END + 60).events == ()
 
 
 @pytest.mark.parametrize("wrong", ["--webhook=http://x", "--key=k", "--cosignatures=c"])

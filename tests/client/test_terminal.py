@@ -37,6 +37,13 @@ def test_the_bar_is_gone_before_a_question_is_asked(screen: io.StringIO) -> None
         assert drawn.rstrip().endswith(("\x1b[?25h", "\x1b[2K"))  # cursor shown again, line erased
 
 
+def test_an_address_is_no_markup(screen: io.StringIO) -> None:
+    with terminal.progress("auditing /{x}/[/]") as show:
+        assert show is not None
+        show(1, 2)
+    assert "auditing /{x}/[/]" in screen.getvalue()
+
+
 def test_what_steers_a_terminal_is_shown_instead(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.say("a\x1b[2Jb\x9b2Jc\u202ed\nيَدٌ‎")
     terminal.error("E\x1b]0;title\x07")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,14 @@ import corrupter
 import keys
 import ledgers
 from headcount_ledger.audit import AuditReport, audit
+from headcount_ledger.audit.block import Block, Stranger
+from headcount_ledger.audit.bundle import Leaf
+from headcount_ledger.audit.fault import MAX_DETAIL_CHARS, FaultList
+from headcount_ledger.audit.strangers import MAX_DIFFERENCES, Differences
 from headcount_spec import jcs, notice
 from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
 from headcount_spec.errors import NotFoundError, TooLargeError, UnavailableError
-from headcount_spec.merkle import RootHash
+from headcount_spec.merkle import RootHash, leaf_hash
 from headcount_spec.note import SigningKey
 from headcount_spec.policy import Log, Policy
 from headcount_spec.seal import Seal
@@ -142,3 +147,22 @@ def test_any_number_in_a_seal_gives_a_report(batch: int, name: str, value: int) 
     lied = ledgers.build(ledger.batches, witnesses=ledger.witnesses, edit_seal=lie)
     report = run(lied)
     assert report.ok == (lied.leaves == ledger.leaves) or name == "day"  # a day off is no fault
+
+
+def test_of_bundles_of_another_ledger_little_is_kept() -> None:
+    differences, faults = Differences(), FaultList()
+    for number in range(64):
+        names = [b"%d %d" % (number, i) for i in range(256)]
+        served = [Stranger(i, Leaf(0, leaf_hash(name), -1, None, None)) for i, name in enumerate(names)]
+        hashes = tuple(leaf_hash(name + b"!") for name in names)
+        differences.add(Block(256 * number, hashes, (None,) * 256, tuple(served), None, False), 0)
+    recount: Any = None  # is asked about pledges only
+    differences.name(recount, faults)
+    assert 0 < len(faults) + faults.omitted <= 2 * MAX_DIFFERENCES
+
+
+def test_no_fault_is_longer_than_a_page() -> None:
+    faults = FaultList()
+    faults.add("refused-terms", "x" * 10**6)
+    (fault,) = faults
+    assert len(fault.detail) == MAX_DETAIL_CHARS

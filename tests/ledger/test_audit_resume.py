@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +15,10 @@ import ledgers
 import manifests
 from headcount_ledger.audit import AuditReport, Receipt, audit
 from headcount_ledger.audit import run as runs
-from headcount_ledger.audit.state import AuditState, load_state
+from headcount_ledger.audit.state import MAGIC, AuditState, load_state
 from headcount_ledger.audit.unit import Extent
 from headcount_spec.checkpoint import Checkpoint
-from headcount_spec.errors import ConfigurationError
+from headcount_spec.errors import ConfigurationError, ProtocolError
 from headcount_spec.notice import Notice
 from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest
@@ -145,6 +148,54 @@ def test_an_interrupted_audit_goes_on_where_it_was(tmp_path: Path, monkeypatch: 
     assert (kept.size, kept.checkpoint) == (ledger.ends[2], None)
     assert same(run(ledger, state), run(ledger))
     assert state_of(state).size == len(ledger.leaves)
+
+
+@pytest.mark.parametrize("attack", ["forked-ledger", "rolled-back-ledger"])
+def test_what_contradicts_a_state_does_not_take_its_place(
+    attack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "SAVE_EVERY_S", 0)  # an audit that takes longer than a minute
+    state = tmp_path / "state"
+    assert run(ledgers.sample(), state).ok
+    before = state.read_bytes()
+    other = corrupter.corrupt(attack, "operator-seals").ledger
+    for _ in range(2):
+        assert attack in {fault.code for fault in run(other, state).faults}
+        assert state.read_bytes() == before
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    inner = enumerate(value[:2]) if isinstance(value, list) else ()
+    for name, item in value.items() if isinstance(value, dict) else inner:
+        yield from _places(item, (*path, name))
+
+
+def test_a_state_that_no_audit_has_written_is_refused_or_believed(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    late = ledgers.sample()
+    assert run(ledgers.build(late.batches[:4]), state).ok
+    good = state.read_bytes()
+    start = len(MAGIC) + 16
+    size = int.from_bytes(good[len(MAGIC) : len(MAGIC) + 8], "big")
+    header, rest = good[start : start + size], good[-(-(start + size) // 8) * 8 : -32]
+    refused = 0
+    for path in _places(json.loads(header)):
+        for junk in (None, -1, "junk", {}):
+            value = whole = json.loads(header)
+            for name in path[:-1]:
+                value = value[name]
+            value[path[-1]] = junk
+            text = json.dumps(whole).encode()
+            head = MAGIC + len(text).to_bytes(8, "big") + good[len(MAGIC) + 8 : start] + text
+            body = head + bytes(-len(head) % 8) + rest
+            state.write_bytes(body + hashlib.sha256(body).digest())
+            try:
+                run(late, state)
+            except ProtocolError:
+                refused += 1
+    assert refused > 200
 
 
 def test_a_damaged_or_foreign_state_is_refused(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0
+    drip_s: float = 0  # between two bytes
 
 
 @dataclass
@@ -73,7 +74,10 @@ def serving(ledger: Ledger) -> Iterator[Host]:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
-                self.wfile.write(answer.body)
+                step = 1 if answer.drip_s else len(answer.body) + 1
+                for at in range(0, len(answer.body), step):
+                    self.wfile.write(answer.body[at : at + step])
+                    time.sleep(answer.drip_s)
             except OSError:
                 self.close_connection = True  # the reader has left
 
@@ -170,6 +174,15 @@ def test_a_server_that_stops_to_answer(host: Host) -> None:
     report = host.audit()
     assert any(fault.detail.startswith("the host has stopped to answer") for fault in report.faults)
     assert time.monotonic() - began < 30 * TIMEOUT_S
+
+
+def test_a_server_that_sends_a_byte_now_and_then(host: Host) -> None:
+    host.always("checkpoint", Answer(host.ledger.files["checkpoint"], drip_s=TIMEOUT_S / 4))
+    began = time.monotonic()
+    (fault,) = host.audit().faults
+    assert (fault.code, fault.detail.split(": ")[0]) == ("unreadable-file", "checkpoint")
+    assert "does not answer in time" in fault.detail
+    assert time.monotonic() - began < 10 * TIMEOUT_S
 
 
 def test_a_server_that_redirects_elsewhere(host: Host) -> None:

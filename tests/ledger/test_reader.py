@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -265,6 +266,9 @@ def test_files_are_read_from_a_folder(tmp_path: Path) -> None:
         fetch("tile/0/000")
     with pytest.raises(MalformedError):
         fetch("../checkpoint")
+    os.mkfifo(tmp_path / "totals" / "2")  # is not waited for
+    with pytest.raises(NotFoundError):
+        fetch("totals/2")
 
 
 def test_a_ledger_is_an_address_or_a_folder(tmp_path: Path) -> None:

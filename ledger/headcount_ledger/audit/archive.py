@@ -16,6 +16,8 @@ from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest
 from headcount_spec.text import day_of
 
+MAX_ENTRIES = 2**53 - 1  # JSON says no larger number, and a report is JSON
+
 
 @dataclass(frozen=True, slots=True)
 class JudgedCheckpoint:
@@ -56,6 +58,9 @@ def judge_checkpoint(
         signed = parse_checkpoint(raw)
     except MalformedError as exc:
         faults.add("malformed-checkpoint", f"{path}: {exc}", batch=batch)
+        return None
+    if signed.checkpoint.size > MAX_ENTRIES:
+        faults.add("malformed-checkpoint", f"{path}: more entries than a ledger can have", batch=batch)
         return None
     is_by_log, has_quorum = True, True
     cosignatures: tuple[tuple[str, int], ...] = ()

@@ -20,7 +20,7 @@ from headcount_ledger.audit.report import AuditReport
 from headcount_ledger.audit.run import Progress, Run, Task, policy_hash
 from headcount_ledger.audit.spent import watch_list
 from headcount_ledger.audit.spool import Spool
-from headcount_ledger.audit.state import AuditState, LoadedState, load_state
+from headcount_ledger.audit.state import AuditState, LoadedState, believing, load_state
 from headcount_ledger.audit.unit import Extent
 from headcount_ledger.audit.work import Work
 from headcount_ledger.reader.bucket import Bucket
@@ -96,9 +96,12 @@ def _look_until_sure(task: Task, spool: Spool | None) -> AuditReport:
             judged = run.read_checkpoint()
             if judged is None:
                 return run.report(None)
+            if task.extent.start and not _goes_on(judged.checkpoint, task):
+                raise ConfigurationError("the earlier checkpoint is of another ledger")
             if saved is not None:
                 _check_own(saved.state, judged.checkpoint, task)
-                task = _remember(task, saved.state)
+                with believing():
+                    task = _remember(task, saved.state)
                 run = Run(task, head)
                 judged = run.read_checkpoint() or judged
             if saved is not None and judged.checkpoint.size < saved.state.size:
@@ -127,10 +130,16 @@ def _prepare(task: Task, spool: Spool | None, saved: LoadedState | None, size: i
     source = task.fetch if spool is None else spool.fill(start, size, task.fetching)
     work = Work(source, start, size, task.executor)
     if saved is not None:
-        manifests = (scope["manifest"].encode() for scope in saved.state.scopes)
+        with believing():
+            manifests = [scope["manifest"].encode() for scope in saved.state.scopes]
         work.learn((scope_id(raw), raw) for raw in manifests)
     work.survey()
     return work
+
+
+def _goes_on(checkpoint: Checkpoint, task: Task) -> bool:
+    """Whether what was verified before, if the caller says where that ended, was of this ledger."""
+    return not task.remembered or any(old.origin == checkpoint.origin for old in task.remembered)
 
 
 def _check_own(state: AuditState, checkpoint: Checkpoint, task: Task) -> None:

@@ -62,6 +62,7 @@ SENTENCES = MappingProxyType(
 
 ATTACKS = frozenset(list(SENTENCES)[:10])
 MAX_PER_CODE = 1000  # a hostile ledger must not fill the auditor's memory
+MAX_DETAIL_CHARS = 1000  # of which much may be the ledger's own text
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ class FaultList:
         """Record one; the same code at the same entry is one fault."""
         if code not in SENTENCES:
             raise ValueError(code)
+        if len(detail) > MAX_DETAIL_CHARS:
+            detail = f"{detail[: MAX_DETAIL_CHARS - 1]}…"
         # Without an entry the text tells two of them apart.
         key = (code, batch, index, "" if index is not None else detail)
         if key in self._faults:

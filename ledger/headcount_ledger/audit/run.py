@@ -31,7 +31,7 @@ from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount, rea
 from headcount_ledger.audit.scopes import CountedPledge, ScopeRecount
 from headcount_ledger.audit.seals import SealAudit, SealedBatch
 from headcount_ledger.audit.spent import Prefixes, Spent
-from headcount_ledger.audit.state import AuditState, LoadedState, save_state
+from headcount_ledger.audit.state import AuditState, LoadedState, believing, save_state
 from headcount_ledger.audit.strangers import Differences
 from headcount_ledger.audit.survey import cut
 from headcount_ledger.audit.totals import TotalsAudit
@@ -130,7 +130,9 @@ class Run:
         self.seals = SealAudit(checkpoint.origin, archive, self.totals, self.recount, self.faults)
         packed = work.blocks(self.task.extent)
         try:
-            if saved is not None and not self._restore(saved.state):
+            with believing():
+                is_restored = saved is None or self._restore(saved.state)
+            if not is_restored:
                 return self.report(judged)
             self.root_before = self.tree.root()
             for item in self.blocks.read(checkpoint, self.start, packed):
@@ -251,9 +253,13 @@ class Run:
         if self.task.resume is None or time.monotonic() < self.next_save:
             return
         is_well = not len(self.faults) and self.blocks.is_whole and self.seals.is_settled
-        if is_well and not self.unwatched():
+        if is_well and self._continues() and not self.unwatched():
             self._save(None)
         self.next_save = time.monotonic() + SAVE_EVERY_S
+
+    def _continues(self) -> bool:
+        """Whether the entries so far hold every tree that is remembered; a state must not forget one."""
+        return all(self.roots.get(o.size) == o.root or o.size == self.start for o in self.remembered)
 
     def _pledge_at(self, index: int) -> Pledge | None:
         entry = self._entry_at(index)

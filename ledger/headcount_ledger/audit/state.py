@@ -23,7 +23,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,11 +87,52 @@ def load_state(path: Path) -> LoadedState | None:
         raise broken
     try:
         state = AuditState(**json.loads(data[_HEAD : _HEAD + header]))
-    except (ValueError, TypeError) as exc:
+        is_sound = _is_sound(state)
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise broken from exc
+    if not is_sound:
+        raise broken
     prefixes: Prefixes = np.frombuffer(data, "<u8", pledges, start)
     indices: Indices = np.frombuffer(data, "<i8", pledges, start + 8 * pledges)
     return LoadedState(state, Before(prefixes, indices))
+
+
+def _is_sound(state: AuditState) -> bool:
+    """Whether what is counted with is numbers, names are text, and lists are lists."""
+    lists, names = [state.rows, state.revised, state.scopes], [state.origin, state.policy]
+    numbers = [state.size, *(value for row in state.revised for value in row)]
+    numbers += [value for row in state.rows for value in row[:4]]
+    if state.seals["last"] is not None:
+        numbers += [state.seals["pledges"], state.seals["last"][0], state.seals["last"][3]]
+    for scope in state.scopes:
+        lists += [scope["notices"], scope["choices"]]
+        names += [
+            *scope["texts"],
+            *scope["children"],
+            *(k for keys in scope["destroyed"].values() for k in keys),
+        ]
+        numbers += [*scope["notices"], *(scope["reached"] or ())]
+        numbers += [value for pair in scope["choices"] for value in pair]
+        numbers += [] if scope["closed_in"] is None else [scope["closed_in"]]
+        numbers += [seq for seq, _ in scope["previous"].values()]
+        for name in ("openings", "issued", "slips", "issuance_day", "unjudged_since"):
+            numbers += scope[name].values()
+        numbers += [scope[name] for name in ("batch", "gross", "withdrawn")]
+    is_plain = all(type(value) is list for value in lists) and all(type(value) is str for value in names)
+    return is_plain and all(type(value) is int and value >= 0 for value in numbers)
+
+
+@contextlib.contextmanager
+def believing() -> Iterator[None]:
+    """While a state is taken apart: whoever has written the file may have put anything there.
+
+    Raises:
+        ConfigurationError: something that no audit has written.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise ConfigurationError("the state is damaged; remove it to begin anew") from exc
 
 
 def save_state(path: Path, state: AuditState, placed: Iterable[tuple[Prefixes, Indices]]) -> None:

@@ -13,6 +13,8 @@ from headcount_spec import seal
 from headcount_spec.notice import Notice
 from headcount_spec.pledge import Pledge
 
+MAX_DIFFERENCES = 1024  # then the bundles are another ledger's, which needs no more of them to be said
+
 
 @dataclass(slots=True)
 class Differences:
@@ -23,6 +25,8 @@ class Differences:
 
     def add(self, block: Block, end_offset: int) -> None:
         """Take one block whose bundle could be read and whose hashes are known."""
+        if max(len(self._missing), len(self._strangers)) >= MAX_DIFFERENCES:
+            return
         offset = end_offset
         missing = []
         for place in reversed(range(len(block.leaves))):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cache
@@ -93,10 +94,17 @@ class Folder:
         """
         cap = max_bytes_of(path)
         try:
-            with open(os.path.join(self.root, path), "rb", buffering=0) as file:
+            # A pipe in a folder from elsewhere must not be waited for.
+            handle = os.open(os.path.join(self.root, path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                found = os.fstat(handle)
+                if not stat.S_ISREG(found.st_mode):
+                    raise NotFoundError(f"the ledger has no {path}")
                 # Not cap + 1 outright: that much memory would be taken for each read.
-                data = file.read(min(os.fstat(file.fileno()).st_size, cap) + 1)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
+                data = os.read(handle, min(found.st_size, cap) + 1)
+            finally:
+                os.close(handle)
+        except (FileNotFoundError, NotADirectoryError) as exc:
             raise NotFoundError(f"the ledger has no {path}") from exc
         except OSError as exc:
             raise UnavailableError(f"cannot read {path}: {exc.strerror}") from exc

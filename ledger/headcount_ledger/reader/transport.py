@@ -7,6 +7,7 @@ role that refuses (RFC 9457 problem documents) become errors of our tree here an
 from __future__ import annotations
 
 import http.cookiejar
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from headcount_spec.errors import (
 from headcount_spec.problem import from_problem
 
 _TIMEOUT_S = 20.0  # per connect, read and write
-_CHUNK_BYTES = 65_536
+_LEAST_RATE = 4096  # bytes a second of an answer, beyond the first _TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class HttpTransport:
     """
 
     def __init__(self, inner: httpx.BaseTransport | None = None, timeout_s: float = _TIMEOUT_S) -> None:
+        self._patience_s = timeout_s
         # A proxy of the environment (Tor, a company's) must not see what stays on this machine.
         local = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
         try:
@@ -108,7 +110,7 @@ class HttpTransport:
                 # A kept connection that the other side closed meanwhile; every request may be repeated.
                 response = self._client.send(request, stream=True)
             try:
-                data = _capped(response, max_bytes, who)
+                data = _capped(response, max_bytes, who, self._patience_s)
             finally:
                 response.close()
         found = {name.lower(): value for name, value in response.headers.items()}
@@ -137,14 +139,18 @@ def _converted(who: str) -> Iterator[None]:
         raise UnavailableError(f"{who} cannot be reached") from exc
 
 
-def _capped(response: httpx.Response, max_bytes: int, who: str) -> bytes:
+def _capped(response: httpx.Response, max_bytes: int, who: str, patience_s: float) -> bytes:
     """The body, decoded here rather than by httpx so that a gzip bomb stops at the cap as well."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", "gzip"):
         raise UnavailableError(f"{who} answers in a content coding that was not asked for")
     inflate = zlib.decompressobj(wbits=31) if coding == "gzip" else None
     data = bytearray()
-    for chunk in response.iter_raw(_CHUNK_BYTES):
+    began = time.monotonic()
+    for number, chunk in enumerate(response.iter_raw()):
+        # Each read has its own timeout: a byte now and then would satisfy all of them for ever.
+        if number and time.monotonic() - began > patience_s + response.num_bytes_downloaded / _LEAST_RATE:
+            raise UnavailableError(f"{who} does not answer in time")
         room = max_bytes + 1 - len(data)
         try:
             data += chunk if inflate is None else inflate.decompress(chunk, room)
