@@ -14,13 +14,17 @@ today's day and a callback that answers an issuer's questions. Errors are headco
 
 from __future__ import annotations
 
-from headcount.memory import Memory
-from headcount.pledge_file import PledgeFile, PledgeStore
-from headcount.question import Ask, Question
-from headcount.receipt import Receipt
-from headcount.scope_view import ScopeView, find_scope
-from headcount_ledger.reader.transport import Answer, HttpTransport, Transport
-from headcount_ledger.reader.view import LedgerView, open_ledger
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headcount.memory import Memory
+    from headcount.pledge_file import PledgeFile, PledgeStore
+    from headcount.question import Ask, Question
+    from headcount.receipt import Receipt
+    from headcount.scope_view import ScopeView, find_scope
+    from headcount_ledger.reader.transport import Answer, HttpTransport, Transport
+    from headcount_ledger.reader.view import LedgerView, open_ledger
 
 __all__ = [
     "Answer",
@@ -37,3 +41,26 @@ __all__ = [
     "find_scope",
     "open_ledger",
 ]
+
+# Loaded when they are asked for: each command needs a few of them.
+_MODULES = {
+    "Answer": "headcount_ledger.reader.transport",
+    "Ask": "headcount.question",
+    "HttpTransport": "headcount_ledger.reader.transport",
+    "LedgerView": "headcount_ledger.reader.view",
+    "Memory": "headcount.memory",
+    "PledgeFile": "headcount.pledge_file",
+    "PledgeStore": "headcount.pledge_file",
+    "Question": "headcount.question",
+    "Receipt": "headcount.receipt",
+    "ScopeView": "headcount.scope_view",
+    "Transport": "headcount_ledger.reader.transport",
+    "find_scope": "headcount.scope_view",
+    "open_ledger": "headcount_ledger.reader.view",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

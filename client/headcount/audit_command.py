@@ -7,24 +7,22 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from headcount import audit_outputs, audit_receipts, audit_verdict, private_file, terminal
+from headcount import audit_outputs, private_file, terminal
 from headcount.audit_outputs import Outputs
-from headcount.audit_state import keep_evidence
-from headcount_ledger.audit import audit
 from headcount_ledger.audit.pool import cores, dask, processes
-from headcount_ledger.audit.sample import sample
-from headcount_ledger.audit.unit import Extent
 from headcount_ledger.reader.bucket import Bucket, is_bucket
-from headcount_ledger.reader.fetch import CONNECTIONS, Web, cached, is_url, open_fetch
-from headcount_ledger.reader.transport import HttpTransport
-from headcount_spec.checkpoint import Checkpoint
+from headcount_ledger.reader.fetch import CONNECTIONS, Web, cached, is_url, open_fetch, open_folder
 from headcount_spec.errors import ConfigurationError, ProtocolError
 from headcount_spec.policy import Policy
-from headcount_spec.scope import ScopeId
-from headcount_spec.tile import Fetch
+
+if TYPE_CHECKING:
+    from headcount_spec.checkpoint import Checkpoint
+    from headcount_spec.scope import ScopeId
+    from headcount_spec.tile import Fetch
 
 
 def _scope(ctx: click.Context, param: click.Parameter, value: str | None) -> ScopeId | None:
@@ -96,14 +94,15 @@ def audit_command(
         Bucket(target).check()
     trusted = Policy.from_bytes(terminal.read_policy(policy))
     remembered = [] if since is None else [_checkpoint(since, trusted)]
-    held = [receipt for path in receipts for receipt in audit_receipts.load(path)]
     bar = nullcontext(None) if quiet else terminal.progress("recounting")
     if drawn is not None:
+        from headcount import audit_verdict
+        from headcount_ledger.audit.sample import sample
+
         with _opened(target) as fetch, bar as shown:
             found = sample(cached(fetch), trusted, drawn, progress=shown)
         _say(ctx, found.to_json(), audit_verdict.sample_lines(found), found.ok, as_json)
         return
-    extent = Extent(remembered[0].size if remembered else 0, only)
     other = nullcontext(None) if quiet else terminal.progress("fetching")
     with (
         _workers(cluster, jobs) as executor,
@@ -111,20 +110,29 @@ def audit_command(
         other as fetching,
         bar as shown,
     ):
+        # Loaded here, while the workers load what they need.
+        from headcount import audit_receipts, audit_verdict
+        from headcount_ledger.audit import audit
+        from headcount_ledger.audit.unit import Extent
+
         report = audit(
             source,
             trusted,
             remembered=remembered,
-            receipts=held,
+            receipts=[receipt for path in receipts for receipt in audit_receipts.load(path)],
             progress=shown,
             executor=executor,
-            extent=extent,
+            extent=Extent(remembered[0].size if remembered else 0, only),
             connections=1 if Path(target).is_dir() else CONNECTIONS,
             resume=resume,
             fetching=fetching,
         )
         outputs.write(report, trusted, cached(source), shown)
-    evidence = None if resume is None else keep_evidence(report, resume)
+    evidence = None
+    if resume is not None:
+        from headcount.audit_state import keep_evidence
+
+        evidence = keep_evidence(report, resume)
     lines = audit_verdict.lines(report, only=only, quiet=quiet)
     if evidence is not None:
         terminal.hint(f"the evidence is in {evidence.name}; show it to others before you go on")
@@ -168,6 +176,11 @@ def _opened(target: str) -> Iterator[Fetch]:
     if is_bucket(target):
         yield Bucket(target).__call__
         return
+    if not is_url(target):
+        yield open_folder(target)
+        return
+    from headcount_ledger.reader.transport import HttpTransport
+
     with HttpTransport() as transport:
         yield open_fetch(target, transport)
 

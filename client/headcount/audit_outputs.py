@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headcount import terminal
-from headcount.audit_database import write_database
-from headcount.audit_plots import write_plots
-from headcount.report_file import write_report
-from headcount_ledger.audit import AuditReport
-from headcount_ledger.reader.view import Progress
 from headcount_spec.errors import ConfigurationError
-from headcount_spec.policy import Policy
-from headcount_spec.tile import Fetch
+
+if TYPE_CHECKING:
+    from headcount_ledger.audit import AuditReport
+    from headcount_ledger.reader.view import Progress
+    from headcount_spec.policy import Policy
+    from headcount_spec.tile import Fetch
 
 _OPTIONS = (
     click.option(
@@ -69,12 +68,18 @@ class Outputs:
             ProofError: the ledger does not show any more what was audited.
         """
         if self.report is not None:
+            from headcount.report_file import write_report
+
             write_report(report, policy, self.report)
         if not report.checkpoint:
             return  # there is nothing to read under
         if self.plots is not None:
+            from headcount.audit_plots import write_plots
+
             write_plots(report, self.plots)
         if self.database is not None:
+            from headcount.audit_database import write_database
+
             write_database(report, fetch, self.database, progress)
 
 

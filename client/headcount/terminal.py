@@ -8,22 +8,12 @@ Titles and names are other people's: what would steer the terminal instead of be
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
-from rich.text import Text
 
 from headcount.question import Ask, Question
 from headcount_ledger.reader.view import Progress
@@ -60,36 +50,16 @@ def hint(text: str) -> None:
     click.echo(f"headcount: hint: {shown(text)}", err=True)
 
 
-class _Rate(ProgressColumn):
-    """Done in a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
-
-
 @contextmanager
 def progress(label: str) -> Iterator[Progress | None]:
     """A progress bar for long work, on a terminal only."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield None
         return
-    named = TextColumn("{task.description}", markup=False)  # an address is text, whatever stands in it
-    columns = (named, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    bar = Bar(*columns, console=console, transient=True)
-    task = bar.add_task(shown(label), total=None)
+    from headcount.progress_bar import progress_bar
 
-    def show(done: int, total: int) -> None:
-        # It stands on the terminal only while something is read: a question may follow.
-        bar.start()
-        bar.update(task, completed=done, total=total)
-        if done >= total:
-            bar.stop()
-
-    try:
+    with progress_bar(shown(label)) as show:
         yield show
-    finally:
-        bar.stop()
 
 
 def asker(address: str | None) -> Ask:

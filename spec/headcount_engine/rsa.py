@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from headcount_engine import selftest
 from headcount_engine.engine import SigningEngine, SigningKey, VerifyingEngine, VerifyingKey
-from headcount_engine.gmp import Gmp
 from headcount_engine.libcrypto import Libcrypto
 from headcount_engine.portable import Portable
 from headcount_spec.blind_rsa import PrivateKey, check_range
@@ -38,7 +37,15 @@ E = TypeVar("E")
 
 _log = logging.getLogger(__name__)
 
-SIGNING: Sequence[Callable[[], SigningEngine]] = (Libcrypto, Gmp)  # the fastest first
+
+def gmp() -> SigningEngine:
+    """GMP as an engine, loaded where libcrypto is missing only."""
+    from headcount_engine.gmp import Gmp
+
+    return Gmp()
+
+
+SIGNING: Sequence[Callable[[], SigningEngine]] = (Libcrypto, gmp)  # the fastest first
 VERIFYING: Sequence[Callable[[], VerifyingEngine]] = (Libcrypto, Portable)
 
 

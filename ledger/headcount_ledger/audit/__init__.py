@@ -3,13 +3,21 @@
 Reads nothing but published files through a Fetch and trusts nothing but the policy. The steps are
 separate for other programs to run them their way: ``bundle`` and ``block`` are pure functions of one
 block's bytes; ``recount`` and ``seals`` merge their results in the order of the log.
+
+What is named here is loaded when it is asked for: a worker needs ``scan`` and little else.
 """
 
-from headcount_ledger.audit.engine import audit
-from headcount_ledger.audit.fault import SENTENCES, Fault
-from headcount_ledger.audit.receipt import Receipt, ReceiptState
-from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount
-from headcount_ledger.audit.scopes import Issuance
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headcount_ledger.audit.engine import audit
+    from headcount_ledger.audit.fault import SENTENCES, Fault
+    from headcount_ledger.audit.receipt import Receipt, ReceiptState
+    from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount
+    from headcount_ledger.audit.scopes import Issuance
 
 __all__ = [
     "SENTENCES",
@@ -22,3 +30,21 @@ __all__ = [
     "ScopeCount",
     "audit",
 ]
+
+_MODULES = {
+    "SENTENCES": "fault",
+    "AuditReport": "report",
+    "BatchRow": "report",
+    "Fault": "fault",
+    "Issuance": "scopes",
+    "Receipt": "receipt",
+    "ReceiptState": "receipt",
+    "ScopeCount": "report",
+    "audit": "engine",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,7 +1,7 @@
 """Executors for the audit: processes on this machine, or an existing Dask cluster.
 
-Processes are spawned, not forked: a fork would copy locks that other threads hold. They end with the
-process that started them, however that ends.
+Processes are forked from a server that has loaded what they need and has no threads: a fork of this process
+would copy locks that other threads hold. They end with the process that started them, however that ends.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, forkserver, get_all_start_methods, get_context, parent_process
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from headcount_spec.errors import ConfigurationError, UnavailableError
 
 CONNECT_S = 20
+_LOADED = ["headcount_ledger.audit.scan", "headcount_ledger.audit.survey"]
 
 
 def cores() -> int:
@@ -34,15 +36,27 @@ class _Processes(ProcessPoolExecutor):
 
 @contextmanager
 def processes(jobs: int) -> Iterator[Executor | None]:
-    """So many processes, started when there is work; None for one job, which this process does."""
+    """So many processes, started when there is work; None for one job, which this process does.
+
+    What they need is loaded from now on, while this process goes on.
+    """
     if jobs <= 1:
         yield None
         return
-    pool = _Processes(jobs, mp_context=get_context("spawn"), initializer=_follow_parent)
+    pool = _Processes(jobs, mp_context=_context(), initializer=_follow_parent)
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _context() -> BaseContext:
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(_LOADED)
+    forkserver.ensure_running()
+    return context
 
 
 @contextmanager

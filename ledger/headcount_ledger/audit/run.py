@@ -31,7 +31,14 @@ from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount, rea
 from headcount_ledger.audit.scopes import CountedPledge, ScopeRecount
 from headcount_ledger.audit.seals import SealAudit, SealedBatch
 from headcount_ledger.audit.spent import Prefixes, Spent
-from headcount_ledger.audit.state import AuditState, LoadedState, believing, save_state
+from headcount_ledger.audit.state import (
+    AuditState,
+    Extension,
+    LoadedState,
+    append_state,
+    believing,
+    save_state,
+)
 from headcount_ledger.audit.strangers import Differences
 from headcount_ledger.audit.survey import cut
 from headcount_ledger.audit.totals import TotalsAudit
@@ -109,6 +116,7 @@ class Run:
         self.start = 0  # entries before this one were recounted by an earlier audit
         self.carried: list[list[int]] = []  # revised pledges of a state that this run does not look at
         self.next_save = time.monotonic() + SAVE_EVERY_S
+        self.saved: tuple[Extension, int, int] | None = None  # the state file, with so many rows and entries
 
     def run(
         self, judged: JudgedCheckpoint, work: Work, watch: Prefixes, saved: LoadedState | None
@@ -120,7 +128,7 @@ class Run:
         self._prepare_marks()
         self.reader = TileReader(self.files.fetch, checkpoint.size)
         self.signed_root = checkpoint.root
-        self.spent = Spent(watch, self._nullifier_at, None if saved is None else saved.before)
+        self.spent = Spent(watch, self._nullifier_at, () if saved is None else saved.before)
         self.tree = TreeRecount(self.files, checkpoint.size, self.faults)
         log_keys = self.policy.log_keys(checkpoint.origin)
         self.recount = Recount(checkpoint.origin, log_keys, self.faults, self.spent, self.task.extent)
@@ -130,10 +138,12 @@ class Run:
         self.seals = SealAudit(checkpoint.origin, archive, self.totals, self.recount, self.faults)
         packed = work.blocks(self.task.extent)
         try:
-            with believing():
-                is_restored = saved is None or self._restore(saved.state)
-            if not is_restored:
-                return self.report(judged)
+            if saved is not None:
+                self.saved = (saved.extension, 0, saved.state.size)
+                with believing():
+                    is_restored = self._restore(saved.state)
+                if not is_restored:
+                    return self.report(judged)
             self.root_before = self.tree.root()
             for item in self.blocks.read(checkpoint, self.start, packed):
                 if isinstance(item, PackedBlock):
@@ -246,7 +256,13 @@ class Run:
             ]
             + self.carried,
         )
-        save_state(self.task.resume, state, self.spent.placed())
+        known: Extension | None = None
+        if self.saved is not None:
+            before, rows, size = self.saved
+            known = append_state(self.task.resume, state, self.spent.placed_since(rows, size), before)
+        if known is None:
+            known = save_state(self.task.resume, state, self.spent.placed())
+        self.saved = (known, len(self.spent), self.tree.size)
 
     def _save_sometimes(self) -> None:
         """After a batch in which all is well, so that an interrupted audit loses a minute."""

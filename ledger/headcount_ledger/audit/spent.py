@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -38,7 +38,7 @@ def prefixes_of(data: bytes | bytearray) -> Prefixes:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The pledges that counted up to where an earlier run ended, by ascending prefix."""
+    """Pledges that counted in an earlier audit, by ascending prefix."""
 
     prefixes: Prefixes
     indices: Indices
@@ -54,14 +54,18 @@ class Spent:
     """The nullifiers of the pledges that count."""
 
     def __init__(
-        self, watch: Prefixes, nullifier_at: Callable[[int], Nullifier | None], before: Before | None = None
+        self,
+        watch: Prefixes,
+        nullifier_at: Callable[[int], Nullifier | None],
+        before: Sequence[Before] = (),
     ) -> None:
         """Watch these prefixes, sorted and each once; nullifier_at reads a pledge of the log again.
 
-        before are those of an earlier run. Of these, ``watched_before`` must be restored first.
+        before are those of earlier runs, none in two of them. Of these, ``watched_before`` must be restored
+        first.
         """
         self._watch = watch
-        self._before = before or Before(NO_PREFIXES, NO_INDICES)
+        self._before = tuple(before)
         self._nullifier_at = nullifier_at
         self._watched: dict[Nullifier, CountedPledge] = {}
         self._uncounted: set[Nullifier] = set()  # of invalid pledges, each faulted
@@ -104,7 +108,9 @@ class Spent:
 
     def watched_before(self) -> list[int]:
         """The indices of the pledges of the earlier run that this one watches."""
-        return [index for prefix in self._watch for index in self._before.find(int(prefix))]
+        return [
+            index for prefix in self._watch for before in self._before for index in before.find(int(prefix))
+        ]
 
     def put_before(self, nullifier: Nullifier, pledge: CountedPledge) -> None:
         """One of the earlier run's pledges, to be kept in full."""
@@ -144,7 +150,8 @@ class Spent:
         if nullifier in self._watched:
             return True
         wanted = int.from_bytes(nullifier[:PREFIX_BYTES], "big")
-        if any(self._nullifier_at(index) == nullifier for index in self._before.find(wanted)):
+        found = (index for before in self._before for index in before.find(wanted))
+        if any(self._nullifier_at(index) == nullifier for index in found):
             return True
         at = 0
         for chunk in self._chunks():
@@ -162,39 +169,50 @@ class Spent:
     def repeated(self) -> set[int]:
         """The prefixes that stand twice and are not watched; MAX_REPEATED are enough for a verdict."""
         found: set[int] = set()
-        old = self._before.prefixes
         for low, high in self._ranges(self._rows):
             part = self._within(low, high)
             part.sort()
             found.update(int(prefix) for prefix in part[1:][part[1:] == part[:-1]])
-            if len(old) and len(part):
-                at = np.searchsorted(old, part)
-                at[at == len(old)] = 0
-                found.update(int(prefix) for prefix in part[old[at] == part])
+            for old in self._before:
+                at = np.searchsorted(old.prefixes, part)
+                at[at == len(old.prefixes)] = 0
+                found.update(int(prefix) for prefix in part[old.prefixes[at] == part])
             if len(found) >= MAX_REPEATED:
                 break
         return found
 
     def placed(self) -> Iterator[tuple[Prefixes, Indices]]:
         """All pledges that count, ascending by prefix, with their indices: a range at a time."""
+        return self._placed(0, 0, self._before)
+
+    def placed_since(self, rows: int, size: int) -> Iterator[tuple[Prefixes, Indices]]:
+        """Those that came when there were so many rows, and entries of the log, already."""
+        return self._placed(rows, size, ())
+
+    def _placed(self, first: int, size: int, before: Sequence[Before]) -> Iterator[tuple[Prefixes, Indices]]:
         watched = [
             (int.from_bytes(nullifier[:PREFIX_BYTES], "big"), pledge.index)
             for nullifier, pledge in self._watched.items()
+            if pledge.index >= size
         ]
         kept = np.array([prefix for prefix, _ in watched], np.uint64)
         places = np.array([index for _, index in watched], np.int64)
         firsts, starts = np.array(self._firsts, np.int64), np.array(self._indices, np.int64)
-        old = self._before
-        for low, high in self._ranges(self._rows + len(old.prefixes)):
-            rows = np.concatenate([NO_INDICES, *self._rows_within(low, high)])
+        for low, high in self._ranges(self._rows - first + sum(len(old.prefixes) for old in before)):
+            rows = np.concatenate([NO_INDICES, *self._rows_within(low, high, first)])
             run = np.searchsorted(firsts, rows, "right") - 1
-            a, b = _span(old.prefixes, low, high)
-            mine = _inside(kept, low, high) & ~np.isin(places, old.indices[a:b])
-            prefixes = np.concatenate([self._within(low, high), kept[mine], old.prefixes[a:b]])
+            spans = [(old, *_span(old.prefixes, low, high)) for old in before]
+            known = [old.indices[a:b] for old, a, b in spans]
+            mine = _inside(kept, low, high)
+            for indices in known:
+                mine &= ~np.isin(places, indices)
+            prefixes = np.concatenate(
+                [self._within(low, high, first), kept[mine], *(old.prefixes[a:b] for old, a, b in spans)]
+            )
             fresh = starts[run] + rows - firsts[run] if len(rows) else rows
-            indices = np.concatenate([fresh, places[mine], old.indices[a:b]])
+            found = np.concatenate([fresh, places[mine], *known])
             order = np.argsort(prefixes, kind="stable")
-            yield prefixes[order], indices[order].astype(np.int64)
+            yield prefixes[order], found[order].astype(np.int64)
 
     @staticmethod
     def _ranges(rows: int) -> Iterator[tuple[int, int]]:
@@ -203,23 +221,25 @@ class Spent:
         for i in range(number):
             yield (i << 64) // number, ((i + 1) << 64) // number
 
-    def _within(self, low: int, high: int) -> Prefixes:
-        return np.concatenate([NO_PREFIXES, *(c[_inside(c, low, high)] for c in self._chunks())])
+    def _within(self, low: int, high: int, first: int = 0) -> Prefixes:
+        return np.concatenate([NO_PREFIXES, *(c[_inside(c, low, high)] for c in self._chunks(first))])
 
-    def _rows_within(self, low: int, high: int) -> Iterator[Indices]:
-        at = 0
-        for chunk in self._chunks():
+    def _rows_within(self, low: int, high: int, first: int) -> Iterator[Indices]:
+        at = first
+        for chunk in self._chunks(first):
             yield np.nonzero(_inside(chunk, low, high))[0] + at
             at += len(chunk)
 
-    def _chunks(self) -> Iterator[Prefixes]:
-        """The prefixes in the order of the log."""
+    def _chunks(self, first: int = 0) -> Iterator[Prefixes]:
+        """The prefixes in the order of the log, from one row on."""
+        at = first * PREFIX_BYTES
+        written = self._rows * PREFIX_BYTES - len(self._buffer)
         if self._file is not None:
-            self._file.seek(0)
+            self._file.seek(at)
             while data := self._file.read(4 * FLUSH_BYTES):
                 yield prefixes_of(data)
         if self._buffer:
-            yield prefixes_of(self._buffer)
+            yield prefixes_of(self._buffer[max(0, at - written) :])
 
     def close(self) -> None:
         """Give the file back."""

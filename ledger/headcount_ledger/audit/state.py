@@ -1,41 +1,53 @@
 """What an audit leaves for the next one, so that only new entries cost anything.
 
     struct {
-        opaque magic[24] = "headcount/audit-state/1\n";
+        opaque magic[24] = "headcount/audit-state/2\n";
+        uint64 end;                        bytes of the file that count
+        opaque hash[32];                   SHA-256 of the runs
+        Run runs[];                        up to end
+    }
+
+    struct {
         uint64 header_bytes, pledges;
-        opaque header[header_bytes];       canonical JSON, see AuditState
+        opaque header[header_bytes];       canonical JSON, see AuditState; the last run's counts
         opaque padding[];                  zeros up to a multiple of 8
         uint64 prefixes[pledges];          first 64 bits of each nullifier, ascending; little-endian
         uint64 indices[pledges];           in the log; little-endian
-        opaque hash[32];                   SHA-256 of everything before
-    }
+    } Run;
+
+Each audit appends what is new as a run of its own, and of many runs makes one again: what it writes grows
+with what the ledger has grown by. A run counts when ``end`` and ``hash`` are written over it, which one
+sector of a disk does wholly or not at all; what follows ``end`` is left of an interrupted audit.
 
 Kept only where nothing is wrong. Whoever can write the file can make the next audit believe anything
 about the entries that it covers: it is as private as a remembered checkpoint, and the report names it.
+The hash, over every byte, is against decay and mistakes, not against such a person.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import mmap
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 
 from headcount_ledger.audit.spent import Before, Indices, Prefixes
 from headcount_spec.errors import ConfigurationError
 
-MAGIC = b"headcount/audit-state/1\n"
-_HEAD = len(MAGIC) + 16
+MAGIC = b"headcount/audit-state/2\n"
+MAX_RUNS = 32  # more are merged into one: each is searched for every new pledge
 _HASH_BYTES = 32
+_HEAD = len(MAGIC) + 8 + _HASH_BYTES
+_RUN_HEAD = 16
 _CHUNK = 2**22
 
 
@@ -55,12 +67,33 @@ class AuditState:
     revised: list[list[int]]  # index, choice, serial and batch of the revision of each revised pledge
 
 
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+    def copy(self) -> _Hash: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What is known of a state file by whoever may append to it."""
+
+    end: int
+    hash: _Hash  # of the runs so far
+    runs: int
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes of such a file."""
+        return MAGIC + self.end.to_bytes(8, "big") + self.hash.copy().digest()
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedState:
     """A state and the pledges that it knows, in a file that is mapped into memory."""
 
     state: AuditState
-    before: Before
+    before: tuple[Before, ...]
+    extension: Extension
 
 
 def load_state(path: Path) -> LoadedState | None:
@@ -69,32 +102,47 @@ def load_state(path: Path) -> LoadedState | None:
     Raises:
         ConfigurationError: it cannot be read, or is damaged.
     """
+    broken = ConfigurationError(f"{path.name} is damaged or not a state of an audit; remove it to begin anew")
     try:
         with open(path, "rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            fcntl.flock(file, fcntl.LOCK_SH)  # not while another audit appends
+            head = file.read(_HEAD)
+            end = int.from_bytes(head[len(MAGIC) : len(MAGIC) + 8], "big")
+            if not head.startswith(MAGIC) or not _HEAD < end <= os.fstat(file.fileno()).st_size:
+                raise broken
+            data = mmap.mmap(file.fileno(), end, access=mmap.ACCESS_READ)
+            fcntl.flock(file, fcntl.LOCK_UN)  # the map holds the file open, and with it the lock
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as exc:
         raise ConfigurationError(f"{path.name} is not a state of an audit") from exc
-    broken = ConfigurationError(f"{path.name} is damaged or not a state of an audit; remove it to begin anew")
-    if len(data) < _HEAD + _HASH_BYTES or data[: len(MAGIC)] != MAGIC:
+    digest = hashlib.sha256()
+    with memoryview(data) as view:
+        for at in range(_HEAD, end, _CHUNK):
+            digest.update(view[at : min(at + _CHUNK, end)])
+    if digest.digest() != head[-_HASH_BYTES:]:
         raise broken
-    if _hash(data, len(data) - _HASH_BYTES) != data[-_HASH_BYTES:]:
-        raise broken
-    header, pledges = (int.from_bytes(data[at : at + 8], "big") for at in (len(MAGIC), len(MAGIC) + 8))
-    start = _padded(_HEAD + header)
-    if start + 16 * pledges + _HASH_BYTES != len(data):
-        raise broken
+    before: list[Before] = []
+    at, header = _HEAD, b""
+    while at < end:
+        size, pledges = (int.from_bytes(data[at + i : at + i + 8], "big") for i in (0, 8))
+        start = _padded(at + _RUN_HEAD + size)
+        if start + 16 * pledges > end:
+            raise broken
+        header = data[at + _RUN_HEAD : at + _RUN_HEAD + size]
+        prefixes: Prefixes = np.frombuffer(data, "<u8", pledges, start)
+        indices: Indices = np.frombuffer(data, "<i8", pledges, start + 8 * pledges)
+        if pledges:
+            before.append(Before(prefixes, indices))
+        at = start + 16 * pledges
     try:
-        state = AuditState(**json.loads(data[_HEAD : _HEAD + header]))
+        state = AuditState(**json.loads(header))
         is_sound = _is_sound(state)
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise broken from exc
     if not is_sound:
         raise broken
-    prefixes: Prefixes = np.frombuffer(data, "<u8", pledges, start)
-    indices: Indices = np.frombuffer(data, "<i8", pledges, start + 8 * pledges)
-    return LoadedState(state, Before(prefixes, indices))
+    return LoadedState(state, tuple(before), Extension(end, digest, len(before)))
 
 
 def _is_sound(state: AuditState) -> bool:
@@ -135,33 +183,49 @@ def believing() -> Iterator[None]:
         raise ConfigurationError("the state is damaged; remove it to begin anew") from exc
 
 
-def save_state(path: Path, state: AuditState, placed: Iterable[tuple[Prefixes, Indices]]) -> None:
-    """Write a state in place of the one before, wholly or not at all.
+def append_state(
+    path: Path, state: AuditState, placed: Iterable[tuple[Prefixes, Indices]], known: Extension
+) -> Extension | None:
+    """Append a run to the file that is known so; None if it is another by now, or has runs enough.
 
     Raises:
         ConfigurationError: it cannot be written.
     """
-    header = json.dumps(asdict(state), separators=(",", ":"), sort_keys=True).encode()
+    if known.runs >= MAX_RUNS:
+        return None
+    try:
+        with open(path, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if file.read(_HEAD) != known.head:
+                return None
+            file.truncate(known.end)
+            grown = _write_run(file, state, placed, known)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            file.write(grown.head)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise _unwritable(path, exc) from exc
+    return grown
+
+
+def save_state(path: Path, state: AuditState, placed: Iterable[tuple[Prefixes, Indices]]) -> Extension:
+    """Write a state of one run in place of the one before, wholly or not at all.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent or ".")
         try:
-            with os.fdopen(handle, "w+b") as file, tempfile.TemporaryFile(dir=path.parent or ".") as second:
-                file.write(bytes(_padded(_HEAD + len(header))))
-                pledges = 0
-                for prefixes, indices in placed:
-                    file.write(prefixes.astype("<u8").tobytes())
-                    second.write(indices.astype("<i8").tobytes())
-                    pledges += len(prefixes)
-                second.seek(0)
-                shutil.copyfileobj(second, file, _CHUNK)
+            with os.fdopen(handle, "w+b") as file:
+                written = _write_run(file, state, placed, Extension(_HEAD, hashlib.sha256(), 0))
                 file.seek(0)
-                file.write(MAGIC + len(header).to_bytes(8, "big") + pledges.to_bytes(8, "big") + header)
-                file.flush()
-                size = os.fstat(file.fileno()).st_size
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as written:
-                    digest = _hash(written, size)
-                file.seek(size)
-                file.write(digest)
+                file.write(written.head)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
@@ -170,15 +234,38 @@ def save_state(path: Path, state: AuditState, placed: Iterable[tuple[Prefixes, I
                 os.unlink(name)
             raise
     except OSError as exc:
-        raise ConfigurationError(f"cannot write {path.name}: {exc.strerror}") from exc
+        raise _unwritable(path, exc) from exc
+    return written
+
+
+def _write_run(
+    file: IO[bytes], state: AuditState, placed: Iterable[tuple[Prefixes, Indices]], known: Extension
+) -> Extension:
+    header = json.dumps(asdict(state), separators=(",", ":"), sort_keys=True).encode()
+    start = _padded(known.end + _RUN_HEAD + len(header))
+    with tempfile.TemporaryFile() as second:
+        file.seek(start)
+        pledges = 0
+        for prefixes, indices in placed:
+            file.write(prefixes.astype("<u8").tobytes())
+            second.write(indices.astype("<i8").tobytes())
+            pledges += len(prefixes)
+        second.seek(0)
+        while data := second.read(_CHUNK):
+            file.write(data)
+    lengths = len(header).to_bytes(8, "big") + pledges.to_bytes(8, "big")
+    file.seek(known.end)
+    file.write((lengths + header).ljust(start - known.end, b"\0"))
+    digest = known.hash.copy()
+    file.seek(known.end)
+    while data := file.read(_CHUNK):
+        digest.update(data)
+    return Extension(start + 16 * pledges, digest, known.runs + 1)
 
 
 def _padded(size: int) -> int:
     return -(-size // 8) * 8
 
 
-def _hash(data: mmap.mmap, size: int) -> bytes:
-    digest = hashlib.sha256()
-    for at in range(0, size, _CHUNK):
-        digest.update(data[at : min(at + _CHUNK, size)])
-    return digest.digest()
+def _unwritable(path: Path, exc: OSError) -> ConfigurationError:
+    return ConfigurationError(f"cannot write {path.name}: {exc.strerror}")

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from headcount_ledger.audit.ahead import ahead
 from headcount_ledger.audit.unit import PREFIX_BYTES, Unit
 from headcount_spec import notice, pledge, revision
@@ -78,15 +76,15 @@ def cut(data: bytes) -> Iterator[bytes]:
 def _uniform_scopes(data: bytes) -> set[bytes] | None:
     """The scopes of a bundle of nothing but pledges of one length; None for any other bundle."""
     stride = 2 + int.from_bytes(data[:2], "big")
-    if len(data) % stride or stride < 2 + 34 or data[2:4] != pledge.HEADER:
+    number, rest = divmod(len(data), stride)
+    if rest or stride < 2 + 34 or data[2:4] != pledge.HEADER:
         return None
-    rows = np.frombuffer(data, np.uint8).reshape(-1, stride)
-    if not (rows[:, :4] == rows[0, :4]).all():
+    # A column at a time: 256 entries are alike in a byte if their column is that byte 256 times.
+    if any(data[at::stride] != data[at : at + 1] * number for at in range(4)):
         return None
-    ids = rows[:, 4:36]
-    if (ids == ids[0]).all():
-        return {ids[0].tobytes()}
-    return {row.tobytes() for row in ids}
+    if all(data[at::stride] == data[at : at + 1] * number for at in range(4, 36)):
+        return {data[4:36]}
+    return {data[at : at + 32] for at in range(4, len(data), stride)}
 
 
 def _read(fetch: Fetch, number: int, width: int) -> bytes | None:

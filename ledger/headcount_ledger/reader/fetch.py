@@ -147,8 +147,15 @@ def open_fetch(target: str, transport: Transport) -> Fetch:
     Raises:
         ConfigurationError: neither of the two.
     """
-    if is_url(target):
-        return http_fetch(target, transport)
+    return http_fetch(target, transport) if is_url(target) else open_folder(target)
+
+
+def open_folder(target: str) -> Folder:
+    """The Fetch of a folder that must be there.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
     root = Path(target)
     if not root.is_dir():
         raise ConfigurationError("the ledger is neither an http(s) address nor a folder")

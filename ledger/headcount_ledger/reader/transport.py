@@ -6,17 +6,14 @@ role that refuses (RFC 9457 problem documents) become errors of our tree here an
 
 from __future__ import annotations
 
-import http.cookiejar
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
-
-import httpx
 
 from headcount_spec.errors import (
     ConfigurationError,
@@ -27,6 +24,9 @@ from headcount_spec.errors import (
     VerificationError,
 )
 from headcount_spec.problem import from_problem
+
+if TYPE_CHECKING:
+    import httpx  # loaded by whoever connects: most workers of an audit never do
 
 _TIMEOUT_S = 20.0  # per connect, read and write
 _LEAST_RATE = 4096  # bytes a second of an answer, beyond the first _TIMEOUT_S
@@ -74,6 +74,10 @@ class HttpTransport:
     """
 
     def __init__(self, inner: httpx.BaseTransport | None = None, timeout_s: float = _TIMEOUT_S) -> None:
+        import http.cookiejar
+
+        import httpx
+
         self._patience_s = timeout_s
         # A proxy of the environment (Tor, a company's) must not see what stays on this machine.
         local = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
@@ -101,6 +105,8 @@ class HttpTransport:
         max_bytes: int = 65_536,
     ) -> Answer:
         """Send it."""
+        import httpx
+
         who = origin_of(url)
         request = self._client.build_request(method, url, content=body or None, headers=dict(headers or {}))
         with _converted(who):
@@ -131,6 +137,8 @@ class HttpTransport:
 
 @contextmanager
 def _converted(who: str) -> Iterator[None]:
+    import httpx
+
     try:
         yield
     except httpx.TimeoutException as exc:
