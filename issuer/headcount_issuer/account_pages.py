@@ -17,7 +17,14 @@ from flask import Blueprint, Response, render_template
 
 from headcount_issuer.attester import RememberingAttester
 from headcount_issuer.issuer import Issuer
-from headcount_issuer.pages import ACCOUNT_PATH, check_same_origin, guard, read_form, script_nonce
+from headcount_issuer.pages import (
+    ACCOUNT_PATH,
+    check_same_origin,
+    count_network,
+    guard,
+    read_form,
+    script_nonce,
+)
 from headcount_issuer.passkey import CHALLENGE_BYTES
 from headcount_spec.errors import CodeRefusedError, NotFoundError, UnavailableError
 
@@ -82,6 +89,7 @@ def blueprint(issuer: Issuer) -> Blueprint:
     def ask() -> Response:
         check_same_origin(issuer.config.url)
         recogniser = passkeys()
+        count_network(issuer)
         token, challenge = challenges.ask(issuer.now)
         return _page(
             "account_end.html",

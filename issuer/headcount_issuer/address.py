@@ -84,9 +84,8 @@ _ELSEWHERE: Mapping[str, Any] = {"tag": "+"}
 def _mailbox(local: str, provider: Mapping[str, Any]) -> str:
     # Servers may tell A from a (RFC 5321, Section 2.4); hardly any does.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", local).casefold())
-    tag = provider.get("tag")
-    if tag:
-        folded = folded.split(tag, 1)[0] or folded
+    for char in provider.get("tag", ""):
+        folded = folded.split(char, 1)[0] or folded
     for char in provider.get("ignored", ""):
         folded = folded.replace(char, "") or folded
     return folded

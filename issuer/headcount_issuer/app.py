@@ -17,6 +17,8 @@ ask only from the origins of the manifests (CORS), and in each scope only from t
 from __future__ import annotations
 
 import re
+import traceback
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -44,12 +46,18 @@ MAX_JSON_BYTES = 16384  # evidence of later attesters (passkeys) is some kilobyt
 MAX_REQUEST_BYTES = 1024  # a token request has 259
 _MAX_BEARER_CHARS = 256
 _PREFLIGHT_S = 600
-_PATH = re.compile(r"\A/(?:[A-Za-z0-9._~-]+/?)*\Z")  # on the asking site; no query, nothing encoded
+# On the asking site; no query, nothing encoded. A slash ends each segment: nothing to try in two ways.
+_PATH = re.compile(r"\A/(?:[A-Za-z0-9._~-]+/)*[A-Za-z0-9._~-]*\Z")
+
+
+class _Silent(Flask):
+    def log_exception(self, exc_info: Any) -> None:
+        self.logger.error("a request failed: %s", places(exc_info[1]))
 
 
 def create_app(issuer: Issuer) -> Flask:
     """The WSGI application of an open issuer."""
-    app = Flask(__name__, static_folder=None)
+    app = _Silent(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # another path is not found, and not redirected
     app.register_blueprint(pages.blueprint(issuer))
     app.register_blueprint(account_pages.blueprint(issuer))
@@ -69,8 +77,7 @@ def create_app(issuer: Issuer) -> Flask:
         evidence = members.object("evidence")
         return_path = members.text_or("return_path", "/", 500, _PATH)
         members.finish()
-        header = issuer.networks.proxy_header
-        issuer.networks.take(request.remote_addr, request.headers.get(header) if header else None, issuer.now)
+        pages.count_network(issuer)
         bearer, progress = issuer.issuance.begin(scope, attester, evidence, _origin(), return_path)
         return _progress(progress, 201, session=bearer, expires_in_s=issuer.config.session_s)
 
@@ -93,6 +100,7 @@ def create_app(issuer: Issuer) -> Flask:
         attester = members.text("attester", 32, ATTESTER)
         evidence = members.object("evidence")
         members.finish()
+        pages.count_network(issuer)
         return _progress(issuer.issuance.go_on(_bearer(), attester, evidence, _origin()))
 
     @app.post("/sessions/account")
@@ -150,6 +158,16 @@ def _origin() -> str | None:
 
 def _bearer() -> str:
     return bearer_of(request.headers.get("Authorization", ""))
+
+
+def places(error: BaseException) -> str:
+    """Which exception it was and where, for the log.
+
+    Not in its words, which may repeat what somebody has typed, and not at which address, which may hold a
+    page's token.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    return ", ".join([type(error).__name__, *(f"{f.filename}:{f.lineno} in {f.name}" for f in frames)])
 
 
 def bearer_of(authorization: str) -> str:

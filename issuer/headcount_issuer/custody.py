@@ -35,7 +35,13 @@ from headcount_engine import rsa
 from headcount_engine.engine import SigningKey
 from headcount_engine.hsm import Hsm
 from headcount_issuer import sealed_key
-from headcount_issuer.private_file import destroy, read_private, replace_private, write_private
+from headcount_issuer.private_file import (
+    destroy,
+    destroy_replaced,
+    read_private,
+    replace_private,
+    write_private,
+)
 from headcount_spec import spki
 from headcount_spec.blind_rsa import PublicKey
 from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, UnknownKeyError
@@ -308,7 +314,9 @@ def encrypt_keys(folder: Path, passphrase: Secret) -> list[str]:
     """
     done = []
     for path in sorted(folder.glob("*.pem")):
-        if not sealed_key.is_sealed(read_private(path)):
+        if sealed_key.is_sealed(read_private(path)):
+            destroy_replaced(path)
+        else:
             replace_private(path, encode_key(load_key(path, None), passphrase))
             done.append(path.name)
     return done

@@ -99,6 +99,9 @@ class Enrolment:
         terms = own_terms(manifest, self._config.name)
         self._check(manifest, terms, today)
         row = self._store.enrol(manifest, terms.token_key_id)
+        if row.opened and not self._keys.has_tag_key(manifest.scope_id):
+            # Under another key nobody who has a token would be recognised.
+            raise NotEligibleError("the key of the tags of this scope is lost, and with it who has a token")
         self._keys.create_tag_key(manifest.scope_id)
         self._notices.open(row, terms.name, terms.token_key_id)
         return Opened(manifest.scope_id)

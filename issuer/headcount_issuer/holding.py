@@ -123,6 +123,12 @@ MEMORY: tuple[Rule, ...] = (
         "nothing without the memory of the program",
     ),
     Rule(
+        "counts of sessions by keyed network (/24, /48), under a key that is drawn anew",
+        "to stop floods from one network",
+        "an hour, or the end of the program",
+        "nothing without the memory of the program",
+    ),
+    Rule(
         "mails that wait to be handed to the mail server",
         "to send codes",
         "seconds; a mail server that does not answer makes them wait, the end of the program drops them",

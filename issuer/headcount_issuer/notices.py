@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from headcount_issuer.schema import notices, scopes
 from headcount_issuer.store import ScopeRow, Store
-from headcount_spec.errors import NotFoundError, UnavailableError
+from headcount_spec.errors import NotEligibleError, NotFoundError, UnavailableError
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.notice import Notice, sign_statement
 from headcount_spec.problem import MAX_PROBLEM_BYTES, from_problem
@@ -101,17 +101,21 @@ class Notices:
                 self._append(connection, row, "issuance", body)
         self.flush(row)
 
-    def announce_codes(self, row: ScopeRow, root: bytes, number: int, tags: list[bytes]) -> None:
+    def announce_codes(self, row: ScopeRow, root: bytes, cap: int | None, tags: list[bytes]) -> None:
         """Keep the tags of a sheet, and what is to be said of it: root and size. flush sends it.
 
         Raises:
             NotFoundError: the scope is not open here.
+            NotEligibleError: with the sheets before there would be more codes than cap.
         """
         if not row.opened:
             raise NotFoundError("this issuer has not opened the scope")
         with self._store.transaction() as connection:
-            self._store.add_codes(connection, row.number, tags)
-            self._append(connection, row, "codes", {"root": root.hex(), "number": number})
+            # In the same transaction: another process may make a sheet at this moment.
+            total = self._store.add_codes(connection, row.number, tags)
+            if cap is not None and total > cap:
+                raise NotEligibleError(f"the terms of the scope allow {cap} slips")
+            self._append(connection, row, "codes", {"root": root.hex(), "number": len(tags)})
 
     def destroyed(self, row: ScopeRow, day: int, keys: list[str]) -> None:
         """Say which keys of a scope are destroyed, once for each set.

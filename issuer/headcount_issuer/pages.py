@@ -126,6 +126,16 @@ def _view(asking: Asking, view: View, token: str) -> Response:
     return Response(page, content_type="text/html; charset=utf-8")
 
 
+def count_network(issuer: Issuer) -> None:
+    """Count what costs a mail, or memory, with the network that it comes from.
+
+    Raises:
+        RateLimitedError: too much came from there.
+    """
+    header = issuer.networks.proxy_header
+    issuer.networks.take(request.remote_addr, request.headers.get(header) if header else None, issuer.now)
+
+
 def check_same_origin(url: str) -> None:
     """Refuse a form that another site's page has sent.
 

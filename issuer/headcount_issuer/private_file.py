@@ -26,14 +26,25 @@ def replace_private(path: Path, data: bytes) -> None:
     Raises:
         ConfigurationError: it cannot be written.
     """
-    old = path.with_name(f".{path.name}.old")
+    old = _old(path)
     try:
-        if not old.exists():  # else an earlier attempt was stopped after the replacement
+        if not old.exists():  # else an earlier attempt was stopped before the replacement
             os.link(path, old)  # so that there is something left to overwrite
     except OSError as exc:
         raise ConfigurationError(f"cannot write {path.name}: {exc.strerror}") from exc
     _write(path, data, replace=True)
     destroy(old)
+
+
+def destroy_replaced(path: Path) -> None:
+    """Destroy what replace_private has left beside a file if it was stopped after the replacement.
+
+    Raises:
+        ConfigurationError: it cannot be destroyed.
+    """
+    old = _old(path)
+    if old.exists() and not old.samefile(path):
+        destroy(old)
 
 
 def read_private(path: Path) -> bytes:
@@ -76,6 +87,10 @@ def destroy(path: Path) -> bool:
     except OSError as exc:
         raise ConfigurationError(f"cannot destroy {path.name}: {exc.strerror}") from exc
     return True
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def _write(path: Path, data: bytes, *, replace: bool) -> None:

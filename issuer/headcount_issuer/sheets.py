@@ -54,12 +54,10 @@ class Sheets:
             raise NotEligibleError("in this scope the slips of its parent are shown again")
         if not 1 <= number <= MAX_CODES:
             raise NotEligibleError(f"a sheet has 1 to {MAX_CODES} codes")
-        if cap is not None and self._store.count_codes(row.number) + number > cap:
-            raise NotEligibleError(f"the terms of the scope allow {cap} slips")
         codes = draw_sheet(number)
         key = self._keys.tag_key(scope_id)
         tags = [make_tag(key, uniqueness_input(code)) for code in codes]
-        self._notices.announce_codes(row, sheet_root(scope_id, codes), number, tags)
+        self._notices.announce_codes(row, sheet_root(scope_id, codes), cap, tags)
         return row.manifest, codes
 
     def is_used(self, scope_id: ScopeId, text: str) -> bool:

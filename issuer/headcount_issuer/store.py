@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, create_engine, event, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
@@ -263,15 +263,15 @@ class Store:
         with self.reading() as connection:
             return count(connection, number)
 
-    def add_codes(self, connection: Connection, number: int, sheet: Sequence[bytes]) -> None:
-        """Keep the tags of a sheet of codes, inside a transaction."""
+    def add_codes(self, connection: Connection, number: int, sheet: Sequence[bytes]) -> int:
+        """Keep the tags of a sheet of codes, inside a transaction; how many the scope has with them."""
         connection.execute(insert(codes), [{"number": number, "tag": tag} for tag in sorted(sheet)])
+        return int(connection.execute(_codes_of(number)).scalar_one())
 
     def count_codes(self, number: int) -> int:
         """How many codes stand on all of the scope's sheets."""
-        query = select(func.count()).select_from(codes).where(codes.c.number == number)
         with self.reading() as connection:
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(_codes_of(number)).scalar_one())
 
     def has_code(self, number: int, tag: bytes) -> bool:
         """Whether this is the tag of a code on one of the scope's sheets."""
@@ -340,6 +340,10 @@ def _free_place(used: Tags, number: int, quota: Quota) -> bytes | None:
         else:
             low = middle + 1
     return quota.place(low) if low < quota.limit else None
+
+
+def _codes_of(number: int) -> Select[int]:
+    return select(func.count()).select_from(codes).where(codes.c.number == number)
 
 
 def _row(row: Any) -> ScopeRow:

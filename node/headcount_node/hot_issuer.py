@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from headcount_issuer.app import MAX_REQUEST_BYTES, REQUEST_TYPE, RESPONSE_TYPE, bearer_of
+from headcount_issuer.app import MAX_REQUEST_BYTES, REQUEST_TYPE, RESPONSE_TYPE, bearer_of, places
 from headcount_issuer.directory import REQUEST_PATH
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.signing import Order
@@ -96,7 +96,7 @@ class TokenRoute:
                 _log.error("%s: %s", error.code, error)
             document = problem(error)
         else:
-            _log.error("a request failed", exc_info=error)
+            _log.error("a request failed: %s", places(error))
             document = problem(from_status(500, HTTPStatus.INTERNAL_SERVER_ERROR.phrase))
         return Answer(document.status, {**_HEADERS, **document.headers}, document.body)
 

@@ -215,9 +215,11 @@ class _Worker:
 
 
 def _read(descriptor: int, size: int, deadline: float) -> bytes:
+    poll = select.poll()  # select takes no descriptor beyond 1023, and a server has thousands
+    poll.register(descriptor, select.POLLIN)
     data = b""
     while len(data) < size:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         chunk = os.read(descriptor, size - len(data)) if ready else b""
         if not chunk:
             raise EOFError

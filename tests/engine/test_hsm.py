@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +113,15 @@ def test_a_worker_that_hangs_is_ended(hsm: Hsm, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UnavailableError):
         rsa.blind_sign(key, MESSAGE)
     assert worker._process.poll() is not None
+
+
+def test_a_worker_is_started_by_a_process_with_very_many_connections(hsm: Hsm) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    with contextlib.ExitStack() as connections:
+        for _ in range(1100):
+            connections.enter_context(open(os.devnull))
+        assert spki.decode_token_key(hsm.generate())
 
 
 def test_a_wrong_signature_of_the_token_does_not_leave(hsm: Hsm) -> None:

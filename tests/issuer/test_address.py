@@ -14,6 +14,7 @@ SAME = [
     ("ada.l@proton.me", "adal@pm.me"),
     ("ada@icloud.com", "ada+a@me.com"),
     ("ada@yahoo.com", "ada-shop@yahoo.com"),
+    ("ada@yahoo.com", "ada+1@yahoo.com"),
     ("ada@fastmail.com", "shop@ada.fastmail.com"),
     ("x+y@ada.fastmail.fm", "Shop@ADA.fastmail.fm"),
     ("ada@bücher.de", "ada@xn--bcher-kva.de"),

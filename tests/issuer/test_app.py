@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from io import BytesIO
 
 import pytest
@@ -236,3 +237,27 @@ def fuzz_world(world):
 def test_the_limits_leave_room_for_what_is_valid():
     assert app_module.MAX_REQUEST_BYTES >= 259
     assert app_module.MAX_JSON_BYTES >= 8192
+
+
+def test_no_path_to_come_back_to_keeps_the_issuer_busy(world, problem_of):
+    question = {"scope": bytes(32).hex(), "attester": "email", "evidence": {}}
+    started = time.perf_counter()
+    for path in ("/" + "a" * 26 + "!", "/" + "a/" * 249 + "!", "/" + "a" * 26 + "//"):
+        assert problem_of(world.post("/sessions", question | {"return_path": path})) == (400, "malformed")
+    assert time.perf_counter() - started < 1  # the first takes two seconds where the pattern backtracks
+
+
+def test_what_went_wrong_is_logged_by_its_place_and_not_by_its_words(world, caplog, problem_of, monkeypatch):
+    scope = world.open()
+
+    def broken(*_: object) -> None:
+        raise ValueError("ada@example.org is no ATOM")
+
+    monkeypatch.setattr("headcount_issuer.attesters.email.compose", broken)
+    assert problem_of(world.begin(scope, "ada@example.org"))[0] >= 500
+    monkeypatch.setattr("headcount_issuer.issuance.Issuance.show_page", broken)
+    assert world.http.get("/prove/secret-of-a-page").status_code >= 500
+    assert caplog.text.count("ValueError") == 2
+    assert "in broken" in caplog.text
+    assert "ada@" not in caplog.text
+    assert "secret-of-a-page" not in caplog.text

@@ -105,6 +105,18 @@ def test_an_encryption_that_was_stopped_goes_on(tmp_path, secret):
     assert Keys(folder, CustodyConfig(secret)).notice_seed == seed
 
 
+def test_what_lay_in_plain_is_destroyed_after_a_stop_behind_the_replacement_too(tmp_path, secret):
+    folder = tmp_path / "keys"
+    Keys.create(folder)
+    encrypt_keys(folder, secret)
+    old = folder / ".notice.pem.old"
+    old.write_bytes(plain := b"as it was before the replacement")
+    (tmp_path / "thief").hardlink_to(old)
+    assert encrypt_keys(folder, secret) == []
+    assert [path.name for path in folder.iterdir()] == ["notice.pem"]
+    assert plain not in (tmp_path / "thief").read_bytes()
+
+
 def test_a_credential_of_systemd(tmp_path, monkeypatch):
     secret = Secret(None, "headcount-passphrase")
     with pytest.raises(ConfigurationError, match="systemd did not load it"):

@@ -113,3 +113,13 @@ def test_a_key_file_with_another_key_is_not_used(world, config):
     write_private(path, (keys.DATA / "token-key-1.pem").read_bytes())
     with pytest.raises(ConfigurationError):
         world.open()
+
+
+def test_a_lost_tag_key_is_not_made_anew_where_people_have_tokens(world, config, person):
+    scope = world.open()
+    bearer = world.prove(scope, "ada@example.org")
+    assert world.sign(bearer, person(scope, "first").request).status_code == 200
+    (config.keys / f"{scope.scope_id.hex()}.tag").unlink()
+    with pytest.raises(NotEligibleError, match="is lost"):
+        world.open()
+    assert not (config.keys / f"{scope.scope_id.hex()}.tag").exists()

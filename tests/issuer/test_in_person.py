@@ -153,6 +153,21 @@ def test_the_terms_cap_the_slips(world):
         world.issuer.make_codes(scope.scope_id, 1)
 
 
+def test_two_sheets_at_once_do_not_pass_the_cap(world, monkeypatch):
+    scope = world.open(level="in-person", slips=7)
+    inner = iter([4])
+
+    def draw(number: int) -> list[bytes]:
+        for other in inner:  # another process, between the look and the write
+            world.issuer.make_codes(scope.scope_id, other)
+        return draw_sheet(number)
+
+    monkeypatch.setattr("headcount_issuer.sheets.draw_sheet", draw)
+    with pytest.raises(NotEligibleError, match="7"):
+        world.issuer.make_codes(scope.scope_id, 4)
+    assert world.issuer.sheets.counts(scope.scope_id).slips == 4
+
+
 def test_a_helper_sees_what_is_used_and_changes_nothing(world, person):
     scope = world.open(level="in-person", slips=7)
     _, codes = world.issuer.make_codes(scope.scope_id, 3)

@@ -61,3 +61,20 @@ def test_over_http_the_answer_says_when_to_come_back(world, problem_of):
     spoofed = {"X-Forwarded-For": "203.0.113.5"}
     again = world.http.post("/sessions", json=question, environ_base=elsewhere, headers=spoofed)
     assert again.status_code == 429
+
+
+def test_every_question_that_may_cost_a_mail_is_counted(world, problem_of):
+    world.issuer.networks = Networks(NetworkConfig(3))
+    scope = world.open()
+    elsewhere = {"REMOTE_ADDR": "192.0.2.7"}
+    question = {"attester": "email", "evidence": {"address": "ada@example.org"}}
+    begun = world.http.post(
+        "/sessions", json=question | {"scope": scope.scope_id.hex()}, environ_base=elsewhere
+    )
+    bearer = {"Authorization": f"Bearer {begun.get_json()['session']}"}
+    answers = [
+        world.http.post("/sessions/next", json=question, headers=bearer, environ_base=elsewhere)
+        for _ in range(3)
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert world.outbox.mails.qsize() == 3

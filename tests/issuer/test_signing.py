@@ -38,9 +38,9 @@ class Basket:
             self.orders += orders
             self._arrived.notify_all()
 
-    def wait(self, number: int) -> list[Order]:
+    def wait(self, number: int, seconds: int = 60) -> list[Order]:
         with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.orders) >= number, 60)
+            assert self._arrived.wait_for(lambda: len(self.orders) >= number, seconds)
             return list(self.orders)
 
 
@@ -159,6 +159,24 @@ def test_a_database_that_cannot_be_written_gives_no_signature(world, scope, monk
     signers.submit(second := order(world, secrets.token_bytes(32)))
     basket.wait(2)
     signers.close()
+    assert second.error is None
+
+
+def test_a_bug_in_a_grant_leaves_nobody_waiting(world, scope, monkeypatch):
+    basket = Basket()
+    signers = Signers(world.issuer._store, 2, basket)
+
+    def broken(*_: object) -> None:
+        raise KeyError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headcount_issuer.tags.Tags.flush", broken)
+        signers.submit(first := order(world, secrets.token_bytes(32)))
+        assert basket.wait(1, 10) == [first]
+    signers.submit(second := order(world, secrets.token_bytes(32)))
+    basket.wait(2, 10)
+    signers.close()
+    assert isinstance(first.error, CorruptionError)
     assert second.error is None
 
 
