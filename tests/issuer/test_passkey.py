@@ -12,6 +12,7 @@ from headcount_issuer.attesters.device import DeviceConfig
 from headcount_issuer.attesters.in_person import format_code
 from headcount_issuer.attesters.passkey import PasskeyConfig
 from headcount_issuer.config import IssuerConfig
+from headcount_issuer.meter import NetworkConfig, Networks
 from headcount_spec.errors import NotEligibleError
 from headcount_spec.scope import Manifest
 from passkeys import ISSUER, Browser, begin, by_page, code_of, remember
@@ -218,6 +219,13 @@ def test_an_unknown_passkey_and_a_wrong_one_are_answered_alike(world, first, sec
     answers = [one.go(begin(world, second, "passkey")[1]) for one in (known, unknown)]
     assert [answer.status_code for answer in answers] == [403, 403]
     assert answers[0].text == answers[1].text
+
+
+def test_who_floods_the_page_of_accounts_keeps_only_their_network_out(world):
+    world.issuer.networks = Networks(NetworkConfig(2))
+    asked = [world.http.post("/account", environ_base={"REMOTE_ADDR": "192.0.2.7"}) for _ in range(3)]
+    assert [answer.status_code for answer in asked] == [200, 200, 429]
+    assert world.http.post("/account", environ_base={"REMOTE_ADDR": "198.51.100.7"}).status_code == 200
 
 
 def test_the_owner_ends_an_account_by_its_passkey(world, first, second, ada):

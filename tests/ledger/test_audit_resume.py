@@ -177,9 +177,10 @@ def test_a_state_that_no_audit_has_written_is_refused_or_believed(tmp_path: Path
     late = ledgers.sample()
     assert run(ledgers.build(late.batches[:4]), state).ok
     good = state.read_bytes()
-    start = len(MAGIC) + 16
-    size = int.from_bytes(good[len(MAGIC) : len(MAGIC) + 8], "big")
-    header, rest = good[start : start + size], good[-(-(start + size) // 8) * 8 : -32]
+    run_at = len(MAGIC) + 8 + 32
+    start = run_at + 16
+    size = int.from_bytes(good[run_at : run_at + 8], "big")
+    header, rest = good[start : start + size], good[-(-(start + size) // 8) * 8 :]
     refused = 0
     for path in _places(json.loads(header)):
         for junk in (None, -1, "junk", {}):
@@ -188,9 +189,10 @@ def test_a_state_that_no_audit_has_written_is_refused_or_believed(tmp_path: Path
                 value = value[name]
             value[path[-1]] = junk
             text = json.dumps(whole).encode()
-            head = MAGIC + len(text).to_bytes(8, "big") + good[len(MAGIC) + 8 : start] + text
-            body = head + bytes(-len(head) % 8) + rest
-            state.write_bytes(body + hashlib.sha256(body).digest())
+            body = len(text).to_bytes(8, "big") + good[run_at + 8 : start] + text
+            body += bytes(-len(body) % 8) + rest
+            end = (run_at + len(body)).to_bytes(8, "big")
+            state.write_bytes(MAGIC + end + hashlib.sha256(body).digest() + body)
             try:
                 run(late, state)
             except ProtocolError:
