@@ -61,7 +61,7 @@ class Spent:
     ) -> None:
         """Watch these prefixes, sorted and each once; nullifier_at reads a pledge of the log again.
 
-        before are those of earlier runs, none in two of them. Of these, ``watched_before`` must be restored first.
+        before are those of earlier runs, none in two of them; ``watched_before`` must be restored first.
         """
         self._watch = watch
         self._before = tuple(before)
@@ -188,9 +188,7 @@ class Spent:
         """Those that came when there were so many rows, and entries of the log, already."""
         return self._placed(rows, size, ())
 
-    def _placed(
-        self, first: int, size: int, before: Sequence[Before]
-    ) -> Iterator[tuple[Prefixes, Indices]]:
+    def _placed(self, first: int, size: int, before: Sequence[Before]) -> Iterator[tuple[Prefixes, Indices]]:
         watched = [
             (int.from_bytes(nullifier[:PREFIX_BYTES], "big"), pledge.index)
             for nullifier, pledge in self._watched.items()

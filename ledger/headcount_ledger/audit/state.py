@@ -123,8 +123,9 @@ def load_state(path: Path) -> LoadedState | None:
     if digest.digest() != head[-_HASH_BYTES:]:
         raise broken
     before: list[Before] = []
-    at, header = _HEAD, b""
+    at, runs, header = _HEAD, 0, b""
     while at < end:
+        runs += 1
         size, pledges = (int.from_bytes(data[at + i : at + i + 8], "big") for i in (0, 8))
         start = _padded(at + _RUN_HEAD + size)
         if start + 16 * pledges > end:
@@ -139,7 +140,7 @@ def load_state(path: Path) -> LoadedState | None:
         state = AuditState(**json.loads(header))
     except (ValueError, TypeError) as exc:
         raise broken from exc
-    return LoadedState(state, tuple(before), Extension(end, digest, len(before)))
+    return LoadedState(state, tuple(before), Extension(end, digest, runs))
 
 
 def append_state(
