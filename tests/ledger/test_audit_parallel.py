@@ -190,10 +190,11 @@ def test_prefixes_are_sorted_in_ranges_and_found_again(monkeypatch: pytest.Monke
     rng = np.random.default_rng(4)
     names = [Nullifier(rng.bytes(32)) for _ in range(700)]
     collided = Nullifier(names[5][:8] + bytes(24))  # alike in 64 bits and no more
-    order = sorted(range(300), key=lambda i: names[i])
-    before = Before(
-        np.array([int.from_bytes(names[i][:8], "big") for i in order], np.uint64), np.array(order, np.int64)
-    )
+    before = []
+    for some in (range(120), range(120, 300)):
+        order = sorted(some, key=lambda i: names[i])
+        prefixes = np.array([int.from_bytes(names[i][:8], "big") for i in order], np.uint64)
+        before.append(Before(prefixes, np.array(order, np.int64)))
     watched = int.from_bytes(names[10][:8], "big")
     everything = dict(enumerate(names)) | {1000: collided}
     seen = Spent(watch_list([], [watched]), everything.get, before)
@@ -206,6 +207,8 @@ def test_prefixes_are_sorted_in_ranges_and_found_again(monkeypatch: pytest.Monke
     assert not seen.has(collided)
     placed = [(int(p), int(i)) for part in seen.placed() for p, i in zip(*part, strict=True)]
     assert placed == sorted((int.from_bytes(name[:8], "big"), i) for i, name in enumerate(names))
+    since = [int(i) for _, part in seen.placed_since(130, 430) for i in part]
+    assert sorted(since) == list(range(430, 700))
     seen.put(collided, counted(1000))
     assert seen.repeated() == {int.from_bytes(names[5][:8], "big")}
     assert seen.has(collided)

@@ -15,6 +15,7 @@ import ledgers
 import manifests
 from headcount_ledger.audit import AuditReport, Receipt, audit
 from headcount_ledger.audit import run as runs
+from headcount_ledger.audit import state as states
 from headcount_ledger.audit.state import MAGIC, AuditState, load_state
 from headcount_ledger.audit.unit import Extent
 from headcount_spec.checkpoint import Checkpoint
@@ -25,6 +26,8 @@ from headcount_spec.scope import Manifest
 from headcount_spec.tile import TileReader
 from ledgers import OPENS, Batch, Ledger
 from manifests import CLOSES
+
+HEAD = 64  # bytes of a state file before its runs
 
 
 def run(ledger: Ledger, state: Path | None = None, **held: object) -> AuditReport:
@@ -221,6 +224,59 @@ def test_a_damaged_or_foreign_state_is_refused(tmp_path: Path) -> None:
     assert run(ledger, state).ok
     assert state.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_state_grows_by_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "MAX_RUNS", 3)
+    given = crowds.batches()
+    state = tmp_path / "state"
+    counts = []
+    for number in range(1, len(given) + 1):
+        before = state.read_bytes() if state.exists() else b""
+        ledger = ledgers.build(given[:number])
+        assert same(run(ledger, state), run(ledger))
+        loaded = load_state(state)
+        assert loaded is not None
+        assert loaded.state.size == ledger.ends[-1]
+        counts.append(loaded.extension.runs)
+        is_appended = len(counts) > 1 and counts[-1] == counts[-2] + 1
+        assert is_appended == (state.read_bytes()[HEAD : len(before)] == before[HEAD:] != b"")
+    assert counts == [1, 2, 3, 1, 2, 3, 1][: len(given)]
+
+
+def test_what_an_interrupted_audit_has_appended_does_not_count(tmp_path: Path) -> None:
+    given = crowds.batches()
+    early, late = ledgers.build(given[:4]), ledgers.build(given)
+    state = tmp_path / "state"
+    assert run(early, state).ok
+    good = state.read_bytes()
+    assert run(late, state).ok
+    grown = state.read_bytes()
+    for cut in (len(good) + 1, len(good) + 100, len(grown)):
+        state.write_bytes(good + grown[len(good) : cut])
+        assert state_of(state).size == early.ends[-1]
+        assert same(run(late, state), run(late))
+        assert state.read_bytes() == grown
+
+
+def test_a_state_that_another_audit_has_changed_meanwhile_is_not_appended_to(tmp_path: Path) -> None:
+    given = crowds.batches()
+    early, late = ledgers.build(given[:4]), ledgers.build(given)
+    state = tmp_path / "state"
+    assert run(early, state).ok
+    good = state.read_bytes()
+
+    def fetch(path: str) -> bytes:
+        if path.startswith("totals/5") and state.read_bytes() == good:
+            assert run(late, state).ok
+        return late.fetch(path)
+
+    assert audit(fetch, late.policy, resume=state).ok
+    loaded = load_state(state)
+    assert loaded is not None
+    assert (loaded.state.size, loaded.extension.runs) == (len(late.leaves), 1)
+    indices = sorted(int(index) for before in loaded.before for index in before.indices)
+    assert len(set(indices)) == len(indices) == len(crowds.pledges())
 
 
 def test_a_state_of_another_ledger_under_the_same_policy(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256, sha384
@@ -83,20 +83,14 @@ def _scan(
         tile = fetch(Tile(0, number, width).path)
     except ProtocolError:
         return None
-    entries: list[bytes] = []
-    offsets: list[int] = []
-    hashes: list[bytes] = []
-    at, end, total = 0, 0, len(data)
-    while at < total:
-        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-        entry = data[at + 2 : end]
-        offsets.append(at)
-        entries.append(entry)
-        hashes.append(sha256(b"\x00" + entry).digest())
-        at = end
+    cut = _uniform(data, width) or _cut(data)
+    if cut is None:
+        return None
+    entries, offsets = cut
+    digest = sha256
+    hashes = [digest(b"\x00" + entry).digest() for entry in entries]
     packed = b"".join(hashes)
-    # A bundle that ends inside its last entry has at > total.
-    if at != total or len(entries) != width or packed != tile:
+    if len(entries) != width or packed != tile:
         return None
     parts: list[PledgeRun | OtherEntry] = []
     has_seal = False
@@ -120,6 +114,27 @@ def _scan(
         parts=tuple(parts),
         data=data if has_seal else b"",
     )
+
+
+def _uniform(data: bytes, width: int) -> tuple[list[bytes], Sequence[int]] | None:
+    """The entries of a bundle, and where each begins, if all are equally long; None for any other bundle."""
+    stride = 2 + int.from_bytes(data[:2], "big")
+    if len(data) != stride * width or any(data[at::stride] != data[at : at + 1] * width for at in (0, 1)):
+        return None
+    offsets = range(0, len(data), stride)
+    return [data[at + 2 : at + stride] for at in offsets], offsets
+
+
+def _cut(data: bytes) -> tuple[list[bytes], Sequence[int]] | None:
+    """The entries of any bundle; None if it ends inside its last one."""
+    entries, offsets = [], []
+    at, total = 0, len(data)
+    while at < total:
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        offsets.append(at)
+        entries.append(data[at + 2 : end])
+        at = end
+    return (entries, offsets) if at == total else None
 
 
 def _is_pledge(entry: bytes) -> bool:

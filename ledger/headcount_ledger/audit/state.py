@@ -123,8 +123,9 @@ def load_state(path: Path) -> LoadedState | None:
     if digest.digest() != head[-_HASH_BYTES:]:
         raise broken
     before: list[Before] = []
-    at, header = _HEAD, b""
+    at, runs, header = _HEAD, 0, b""
     while at < end:
+        runs += 1
         size, pledges = (int.from_bytes(data[at + i : at + i + 8], "big") for i in (0, 8))
         start = _padded(at + _RUN_HEAD + size)
         if start + 16 * pledges > end:
@@ -142,7 +143,7 @@ def load_state(path: Path) -> LoadedState | None:
         raise broken from exc
     if not is_sound:
         raise broken
-    return LoadedState(state, tuple(before), Extension(end, digest, len(before)))
+    return LoadedState(state, tuple(before), Extension(end, digest, runs))
 
 
 def _is_sound(state: AuditState) -> bool:
