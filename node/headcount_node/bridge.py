@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from headcount_ledger.exchange import Answer
+from headcount_node.bodies import Bodies
 from headcount_node.hot import Receive, Scope, Send, body, respond
 from headcount_spec.errors import ProtocolError, TooLargeError, UnavailableError
 from headcount_spec.problem import problem
@@ -35,19 +36,23 @@ class Bridge:
         self._pool = ThreadPoolExecutor(threads, "cold")
         self._most = threads * _WAITING
         self._waiting = 0
+        self._bodies = Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
         if scope["type"] != "http":
             raise RuntimeError("only HTTP is served")
+        held = self._bodies.hold()
         try:
-            values = environ(scope, await body(receive, MAX_BODY_BYTES, _too_long))
+            values = environ(scope, await body(receive, MAX_BODY_BYTES, _too_long, held))
             if self._tells_peer and scope.get("client"):
                 values["REMOTE_ADDR"] = scope["client"][0]
             answer = await self._run(values)
         except ProtocolError as error:
             document = problem(error)
             answer = Answer(document.status, document.headers, document.body)
+        finally:
+            held.release()
         await respond(answer, send)
 
     async def _run(self, environ: dict[str, Any]) -> Answer:

@@ -24,6 +24,7 @@ from headcount_ledger.gate import Asked, Gate
 from headcount_ledger.intake import Accepted
 from headcount_ledger.refusals import Refusals, Sender
 from headcount_ledger.ticker import wall_clock
+from headcount_node.bodies import Bodies, Held
 from headcount_spec.entry import MAX_ENTRY_BYTES
 from headcount_spec.errors import MalformedError, ProtocolError, RateLimitedError
 from headcount_spec.problem import from_status
@@ -271,6 +272,7 @@ class HotApp:
     def __init__(self, routes: Mapping[str, Route], cold: AsgiApp) -> None:
         """routes: by path, for POST."""
         self.routes = routes
+        self.bodies = Bodies()
         self._cold = cold
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -283,9 +285,10 @@ class HotApp:
             return
         client = scope.get("client")
         request = Request(scope["headers"], client[0] if client else None)
+        held = self.bodies.hold()
         try:
             route.check(request)
-            data = await body(receive, route.max_bytes, route.too_long)
+            data = await body(receive, route.max_bytes, route.too_long, held)
             future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
             def reply(answer: Answer) -> None:
@@ -293,10 +296,11 @@ class HotApp:
                     future.set_result(answer)
 
             route.take(request, data, reply)
+            answer = await future
         except Exception as exc:  # noqa: BLE001 as the Flask apps: a bug is answered without a word about it
             answer = route.refuse(exc)
-        else:
-            answer = await future
+        finally:
+            held.release()
         await respond(answer, send)
 
 
@@ -323,18 +327,22 @@ class HotRoutes(HotApp):
         super().__init__(routes, cold)
 
 
-async def body(receive: Receive, max_bytes: int, too_long: Callable[[], ProtocolError]) -> bytes:
-    """The whole body of a request.
+async def body(receive: Receive, max_bytes: int, too_long: Callable[[], ProtocolError], held: Held) -> bytes:
+    """The whole body of a request; held counts it, and is the caller's to release.
 
     Raises:
         TooLargeError: it goes on after max_bytes.
+        UnavailableError: the bodies of all requests together are too long.
         MalformedError: the client went away.
     """
-    message = await receive()
-    data = bytearray(message.get("body", b""))
-    while message.get("more_body") and len(data) <= max_bytes:
+    data = bytearray()
+    more = True
+    while more and len(data) <= max_bytes:
         message = await receive()
-        data += message.get("body", b"")
+        part = message.get("body", b"")
+        held.take(len(part))
+        data += part
+        more = bool(message.get("more_body"))
     if message["type"] != "http.request":
         raise MalformedError("the request is not complete")
     if len(data) > max_bytes:

@@ -45,6 +45,12 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.write(_BUSY)
             transport.close()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody waits for an answer any more."""
+        if self._hot is not None:
+            self._hot.drop()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a request that has not ended."""
         if self.transport.is_closing():
@@ -178,6 +184,7 @@ class _HotCycle:
         self._route = route
         self._request = request
         self._body = bytearray()
+        self._held = protocol.app.bodies.hold()
         parser: Any = protocol.parser  # None only when the connection is lost
         self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.response_complete = False
@@ -194,9 +201,19 @@ class _HotCycle:
         """A part of the body."""
         if self.response_complete:
             return
+        try:
+            self._held.take(len(body))
+        except UnavailableError as exc:
+            self._reply(self._route.refuse(exc))
+            return
         self._body += body
         if len(self._body) > self._route.max_bytes:
             self._reply(self._route.refuse(self._route.too_long()))
+
+    def drop(self) -> None:
+        """The rest of the body will not come."""
+        self._body.clear()
+        self._held.release()
 
     def finish(self) -> None:
         """The request is complete."""
@@ -212,6 +229,7 @@ class _HotCycle:
         if self.response_complete:
             return
         self.response_complete = True
+        self.drop()
         protocol = self._protocol
         # uvicorn marks only the last cycle as disconnected, and uvloop raises on a closed transport.
         if self.disconnected or protocol.transport.is_closing():

@@ -14,6 +14,7 @@ from headcount_ledger.config import LedgerConfig
 from headcount_ledger.exchange import Answer
 from headcount_ledger.refusals import Refusals
 from headcount_node import protocol
+from headcount_node.bodies import Bodies
 from headcount_node.config import Listen
 from headcount_node.hot import AsgiApp, HotRoutes, Receive, Reply, Request, Scope, Send, body, respond
 from headcount_node.public import answer, listen, new_server
@@ -26,13 +27,14 @@ Scenario = Callable[[Callable[[], Awaitable[Client]]], Awaitable[None]]
 
 GET = b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HOT = b"POST /hot HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n%s"
+BODIES = Bodies()
 POST = b"POST /0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the path; a body has ten bytes at most; /large is large."""
     try:
-        await body(receive, 10, lambda: TooLargeError("too long"))
+        await body(receive, 10, lambda: TooLargeError("too long"), BODIES.hold())
         data = bytes(1 << 24) if scope["path"] == "/large" else scope["path"].encode()
         await respond(Answer(200, {}, data), send)
     except TooLargeError as error:
@@ -408,3 +410,41 @@ def test_a_body_of_many_small_chunks_costs_what_it_is_long(monkeypatch: pytest.M
         writer.close()
 
     play(scenario, hot_app())
+
+
+def test_the_bodies_of_all_connections_together_are_bounded() -> None:
+    app = hot_app()
+    app.bodies = Bodies(25)
+
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        waiting = []
+        for _ in range(2):
+            reader, writer = await connect()
+            writer.write(HOT % (b"", 10, b"000000000"))
+            waiting.append((reader, writer))
+        while app.bodies.held < 18:
+            await asyncio.sleep(0.01)
+        # Pipelined behind another, so that it comes by ASGI; and by itself.
+        for head in (b"", HOT % (b"", 1, b"0")):
+            reader, writer = await connect()
+            writer.write(head + HOT % (b"", 10, b"0000000007"))
+            if head:
+                assert await answered(reader) == (200, b"hot 0")
+            blob = await reader.readuntil(b"\r\n\r\n")
+            assert blob.startswith(b"HTTP/1.1 503")
+            assert b"retry-after: 2\r\n" in blob.lower()
+            assert app.bodies.held == 18
+            writer.close()
+        # Those that had begun go on, and what they held is free again, however they end.
+        waiting[0][1].write(b"1")
+        assert await answered(waiting[0][0]) == (200, b"hot 0000000001")
+        for _, writer in waiting:
+            writer.close()
+        while app.bodies.held:
+            await asyncio.sleep(0.01)
+        reader, writer = await connect()
+        writer.write(HOT % (b"", 10, b"0000000002"))
+        assert await answered(reader) == (200, b"hot 0000000002")
+        writer.close()
+
+    play(scenario, app)
