@@ -43,11 +43,14 @@ def accept(folder: Path, rounds: int = ROUNDS, seconds: int = SECONDS) -> dict[s
 def loss(folder: Path, number: int, name: str) -> dict[str, float]:
     """How much slower acceptance is with so many nullifiers in the spent set, as a share."""
     entries = factory.pledges(MAX_RATE * SECONDS)
+    spent = factory.spent_ledger(number)
     losses = []
     for _ in range(ROUNDS):
         empty = _node(folder, entries, SECONDS)
-        full = _node(folder, entries, SECONDS, number)
+        factory.unstage(spent)
+        full = _post(spent.directory.parent, entries, SECONDS)
         losses.append(1 - full.rate / empty.rate)
+    factory.unstage(spent)
     return {f"accept.loss_at_{name}": statistics.median(losses)}
 
 
@@ -57,13 +60,15 @@ def _constant(shape: tuple[int, int], entries: Path, seconds: int) -> load.Load:
         return load.post(port, entries, seconds)
 
 
-def _node(folder: Path, entries: Path, seconds: int, spent: int = 0) -> load.Load:
-    port = load.free_port()
+def _node(folder: Path, entries: Path, seconds: int) -> load.Load:
     try:
-        config = factory.new_ledger(folder / "ledger", load.today())
-        if spent:
-            factory.spend(config, spent)
-        with load.existing_node(folder, port):
-            return load.post(port, entries, seconds)
+        factory.new_ledger(folder / "ledger", load.today())
+        return _post(folder, entries, seconds)
     finally:
         shutil.rmtree(folder / "ledger", ignore_errors=True)
+
+
+def _post(folder: Path, entries: Path, seconds: int) -> load.Load:
+    port = load.free_port()
+    with load.existing_node(folder, port):
+        return load.post(port, entries, seconds)

@@ -9,6 +9,8 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -21,12 +23,14 @@ for _folder in ("spec", "ledger", "issuer", "verifier", "client", "node", "tests
     sys.path.insert(0, str(ROOT / _folder))
 
 from nacl.bindings import crypto_sign_seed_keypair  # noqa: E402
+from sqlalchemy import delete  # noqa: E402
 
 import keys  # noqa: E402
 import manifests  # noqa: E402
 from headcount_engine import rsa  # noqa: E402
 from headcount_ledger.config import LedgerConfig  # noqa: E402
 from headcount_ledger.ledger import Ledger, create  # noqa: E402
+from headcount_ledger.schema import staged_pledges  # noqa: E402
 from headcount_ledger.work import StagePledge, run_group  # noqa: E402
 from headcount_spec import blind_rsa  # noqa: E402
 from headcount_spec.merkle import leaf_hash  # noqa: E402
@@ -117,6 +121,25 @@ def fill(config: LedgerConfig, entries: Iterator[bytes]) -> None:
                 run_group(tx, group)
         with ledger.store.locked(config.lock) as locked:
             locked.wipe()
+
+
+def spent_ledger(number: int) -> LedgerConfig:
+    """A ledger with so many rows in its spent set, made once and kept; ten million are 2 GB."""
+    folder = CACHE / f"spent-{number}"
+    if not folder.exists():
+        print(f"spending {number} nullifiers …", file=sys.stderr, flush=True)
+        made = Path(tempfile.mkdtemp(dir=CACHE))
+        spend(new_ledger(made / "ledger", int(time.time()) // 86400), number)
+        made.rename(folder)
+    return LedgerConfig(folder / "ledger", tick_s=3600, max_waiting=4096)
+
+
+def unstage(config: LedgerConfig) -> None:
+    """Forget what was accepted, so that the same pledges can be sent again."""
+    with Ledger.open(config) as ledger, ledger.store.locked(config.lock) as locked:
+        with locked.write() as tx:
+            tx.execute(delete(staged_pledges))
+        locked.wipe()
 
 
 def spend(config: LedgerConfig, number: int) -> None:

@@ -3,7 +3,8 @@ docs/performance.md too.
 
     make bench                       everything that ends by itself within some ten minutes
     make bench ARGS='--only seal'    one part
-    make bench ARGS=--large          ten million pledges as well: an hour to make them, 4 GB in bench/cache
+    make bench ARGS=--large          ten million pledges as well: an hour to make them, 6 GB in bench/cache
+    make bench ARGS='--large --only loss --prepare'    only make the ledgers that the loss is measured with
 
 All servers listen on the loopback only and are stopped at the end. Absolute figures depend on the machine
 and on what else it does; the ratios are taken in one run, alternating, as medians.
@@ -65,7 +66,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure Headcount on this machine.")
     parser.add_argument("--only", action="append", choices=PARTS)
     parser.add_argument("--large", action="store_true", help="ten million pledges as well")
+    parser.add_argument("--prepare", action="store_true", help="make the spent sets for the loss, and end")
     options = parser.parse_args()
+    if options.prepare:
+        for number in (1_000_000, 10_000_000) if options.large else (1_000_000,):
+            factory.spent_ledger(number)
+        return
     wanted = set(options.only or PARTS)
     if not load.has_wrk():
         print(
