@@ -1,11 +1,14 @@
-"""``headcount trustee init | enrol | restore | check | release | destroy``."""
+"""``headcount trustee init | enrol | restore | check | release | destroy | page``."""
 
 from __future__ import annotations
 
 import json
+import webbrowser
 from pathlib import Path
 
 import click
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from headcount import draft as drafts
 from headcount import private_file
@@ -15,6 +18,7 @@ from headcount.contact_audit import check as audit_contacts
 from headcount.signer_commands import today
 from headcount.terminal import FILE, FOLDER, LEDGER, POLICY, SCOPE, hint, progress, read_policy, say
 from headcount.trustee_keys import TrusteeFolder
+from headcount.trustee_page import Page
 from headcount_ledger.reader.fetch import cached, is_url, open_fetch
 from headcount_ledger.reader.transport import HttpTransport
 from headcount_ledger.reader.view import open_ledger
@@ -148,6 +152,66 @@ def destroy(ledger: str, scope_id: ScopeId, policy: Path, folder: Path, yes: boo
         _publish(signed, ledger, transport, True, "")
     say("destroyed")
     hint("destroy every other copy of the backup too")
+
+
+@trustee.command()
+@LEDGER
+@SCOPE
+@POLICY
+@_DIR
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="On loopback; any free one otherwise.")
+@click.option("--browser/--no-browser", default=True, help="Whether to open it in the browser.")
+def page(ledger: str, scope_id: ScopeId, policy: Path, folder: Path, port: int, browser: bool) -> None:
+    """Do all this on a page in the browser of this machine, until it is stopped there.
+
+    Nobody else reaches it: it listens on loopback, and its address has a secret.
+    """
+    with HttpTransport() as transport:
+        desk = _Desk(folder, ledger, scope_id, policy, transport)
+        server = make_server("127.0.0.1", port, Flask("page"), threaded=True, request_handler=_Silent)
+        found = Page(desk, f"127.0.0.1:{server.port}", server.shutdown)
+        server.app = found.app()
+        say(found.address)
+        hint("keep this address to yourself; the page has a button that stops this program")
+        if browser:
+            webbrowser.open(found.address)
+        server.serve_forever()
+    say("stopped")
+
+
+class _Desk:
+    """The page's hands: the same as the commands'."""
+
+    def __init__(
+        self, folder: Path, ledger: str, scope_id: ScopeId, policy: Path, transport: HttpTransport
+    ) -> None:
+        self._folder = TrusteeFolder(folder)
+        self._read = lambda: _check(folder, ledger, scope_id, policy, transport)
+        self._ledger = ledger
+        self._transport = transport
+        self.name = self._folder.identity().name
+
+    def check(self) -> Checked:
+        return self._read()
+
+    def release(self) -> Checked:
+        checked = self._read()
+        signed = trustees.release(self._folder, checked, today())
+        _publish(signed, self._ledger, self._transport, True, "")
+        return checked
+
+    def destroy(self) -> Checked:
+        checked = self._read()
+        signed = trustees.destroy(self._folder, checked)
+        _publish(signed, self._ledger, self._transport, True, "")
+        return checked
+
+
+class _Silent(WSGIRequestHandler):
+    """No line for a request: it would have the secret."""
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        """Nothing."""
 
 
 def _check(folder: Path, ledger: str, scope_id: ScopeId, policy: Path, transport: HttpTransport) -> Checked:

@@ -21,11 +21,12 @@ from headcount_node.dishonest import Cheater
 from headcount_node.foundation import CONFIG, POLICY, Foundation, Mail
 from headcount_node.serve import Processes
 from headcount_node.serve import serve as run_node
+from headcount_node.telling import heading, tell_contacts
 from headcount_spec.errors import MisbehaviourError, UnavailableError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-_SIGNERS = click.IntRange(2, 10_000)
+_SIGNERS = click.IntRange(6, 10_000)
 _PORT = click.IntRange(1024, 65_000)
 
 
@@ -91,31 +92,30 @@ def serve(config: Path) -> None:
 
 @click.command("demo", short_help="Run a whole campaign on this machine.")
 @click.option("--once", is_flag=True, help="Stop when the story has been told, instead of serving on.")
-@click.option("--signers", default=50, show_default=True, type=_SIGNERS, help="How many pledge.")
+@click.option("--signers", default=60, show_default=True, type=_SIGNERS, help="How many pledge.")
 @click.option("--dir", "folder", type=_FOLDER, help="An empty or new folder for everything.  [default: demo]")
 @click.option("--port", default=8000, show_default=True, type=_PORT, help="First port.")
 def demo(once: bool, signers: int, folder: Path | None, port: int) -> None:
-    """Run a whole campaign on this machine: keys, proofs, pledges, ten dishonest things, a recount."""
+    """Run a whole campaign on this machine: keys, proofs, pledges, sealed contacts that open when there
+    are enough and die where there are not, ten dishonest things, a recount."""
     signal.signal(signal.SIGTERM, _stop)
     console = Console(highlight=False, soft_wrap=True)
-    ports = Ports(port, port + 1, (port + 2, port + 3), port + 25)
+    ports = Ports(port, port + 1, (port + 2, port + 3), port + 25, (port + 4, port + 5))
     story = Demo(folder or _fresh_folder(), signers, ports, lambda text: console.print(text, markup=False))
-    _heading(console, "A ledger, two witnesses, an issuer, a campaign")
+    heading(console, "A ledger, two witnesses, an issuer, a campaign")
     story.prepare()
     with story.running() as processes:
         story.publish()
         title = story.manifest.title_text
         console.print(f"scope {story.manifest.scope_id.hex()}: {title}", markup=False)
-        _heading(console, f"{signers} people")
-        story.prove_all(lambda done, what, total: _track(console, done, what, total))
-        story.pledge_all(lambda done, what, total: _track(console, done, what, total))
+        tell_contacts(console, story, lambda done, what, total: _track(console, done, what, total))
         story.publish_issuance()
-        _heading(console, "Ten dishonest things")
+        heading(console, "Ten dishonest things")
         _show_attempts(console, Cheater(story))
-        _heading(console, "Anybody recounts")
+        heading(console, "Anybody recounts")
         ok = _recount(console, story)
         if not once and ok:
-            _heading(console, "Serving on; Ctrl-C stops")
+            heading(console, "Serving on; Ctrl-C stops")
             _serve_on(console, story, processes)
     if once and ok:
         _next(console, "recount", "audit", story.public, "--policy", story.policy)
@@ -165,10 +165,6 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def _fresh_folder() -> Path:
     names = ["demo", *(f"demo-{number}" for number in range(2, 1000))]
     return next(Path(name) for name in names if not Path(name).exists())
-
-
-def _heading(console: Console, text: str) -> None:
-    console.print(f"\n[bold]{text}[/bold]")
 
 
 def _track(console: Console, done: Iterable[None], what: str, total: int) -> Iterator[None]:

@@ -5,8 +5,12 @@ Everything goes through what a user has: the commands, the servers and the clien
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +26,7 @@ from headcount import (
     HttpTransport,
     LedgerView,
     Question,
+    cli,
     find_scope,
     open_ledger,
     organiser,
@@ -29,8 +34,10 @@ from headcount import (
     prove,
     receipt,
 )
+from headcount.scope_view import ScopeView
 from headcount_ledger.place import read_key
 from headcount_ledger.reader.fetch import directory_fetch
+from headcount_ledger.reader.reached import totals_at
 from headcount_node import campaign
 from headcount_node.config import Listen
 from headcount_node.mailbox import Mailbox
@@ -39,7 +46,7 @@ from headcount_spec import signature
 from headcount_spec.errors import ConfigurationError, ProtocolError, UnavailableError
 from headcount_spec.note import SigningKey
 from headcount_spec.policy import Policy
-from headcount_spec.scope import Manifest
+from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.text import day_of, encode_base64
 
@@ -61,11 +68,31 @@ class Ports:
     personhood: int = 8001
     witnesses: tuple[int, ...] = (8002, 8003)
     smtp: int = 8025
+    failing: tuple[int, int] = (8004, 8005)  # ledger and issuer of the campaign that fails
 
     @property
     def all(self) -> tuple[int, ...]:
         """Every one of them."""
-        return (self.public, self.personhood, *self.witnesses, self.smtp)
+        return (self.public, self.personhood, *self.witnesses, *self.failing, self.smtp)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command has said."""
+
+    code: int
+    output: str
+    errors: str
+
+    def check(self) -> str:
+        """The output of a command that must have worked.
+
+        Raises:
+            UnavailableError: it did not.
+        """
+        if self.code:
+            raise UnavailableError(f"a command failed: {self.errors.strip()}")
+        return self.output
 
 
 class Demo:
@@ -107,13 +134,13 @@ class Demo:
 
     @property
     def min_batch(self) -> int:
-        """Ten, or half of the signers where they are few."""
-        return max(1, min(10, self.signers // 2))
+        """Ten, or fewer where those who come last are fewer."""
+        return min(10, self.signers - self.threshold + 1)
 
     @property
     def threshold(self) -> int:
-        """Reached by the signers of the demo, with one in five to spare."""
-        return max(1, self.signers * 4 // 5)
+        """Reached by the signers of the demo, with one in six to spare."""
+        return max(1, self.signers * 5 // 6)
 
     @property
     def witness_urls(self) -> list[str]:
@@ -157,7 +184,7 @@ class Demo:
         self._create_witnesses()
         self.policy.write_text(self.command("ledger", "policy", self.folder, "--url", self.ledger_url))
         self.command("organiser", "init", self.folder / "organiser.key")
-        self._write_draft()
+        self.write_draft("campaign")
         self.command("issuer", "init", self.folder)
         self.command("issuer", "--config", self.config, "enrol", self.folder / "campaign" / "manifest.json")
 
@@ -185,39 +212,45 @@ class Demo:
 
     def publish(self) -> None:
         """Publish the terms, let the issuer open the scope, and wait until both stand in the ledger."""
-        self.command(
-            "scope",
-            "publish",
-            self.folder / "campaign",
-            "--key",
-            self.folder / "organiser.key",
-            "--ledger",
-            self.ledger_url,
-        )
-        scope = self.folder / "campaign" / "scope.json"
-        self.manifest = Manifest.from_bytes(scope.read_bytes())
-        shutil.copy(scope, self.folder / "scopes" / f"{self.manifest.scope_id.hex()}.json")
+        self.manifest = self.publish_draft(self.folder / "campaign")
+        self.wait_until(lambda: self.is_open(self.manifest), "the terms stand in the ledger")
+
+    def publish_draft(self, draft: Path) -> Manifest:
+        """Publish the terms of a draft; the issuer opens them, and the verifier gets to know them."""
+        key = self.folder / "organiser.key"
+        self.command("scope", "publish", draft, "--key", key, "--ledger", self.ledger_url)
+        scope = draft / "scope.json"
+        manifest = Manifest.from_bytes(scope.read_bytes())
+        shutil.copy(scope, self.folder / "scopes" / f"{manifest.scope_id.hex()}.json")
         self.command("issuer", "--config", self.config, "enrol", scope)
-        self._wait_until(self._is_open, "the terms stand in the ledger")
+        return manifest
 
     def prove_all(self, track: Track) -> None:
         """Every signer proves to be a person, by a typed code from a real mail."""
-        self._together(self._prove, range(self.signers), track, "proving to be a person, by mail and code")
+        self.together(self._prove, range(self.signers), track, "proving to be a person, by mail and code")
 
-    def pledge_all(self, track: Track) -> None:
-        """Everybody pledges, in waves that each fall between two ticks; then each has a receipt."""
-        for start in self._waves():
+    def pledge_some(self, numbers: range, track: Track) -> None:
+        """These pledge, in waves that each fall between two ticks, and are counted."""
+        for wave in _waves(numbers):
             self.sleep_to_tick()
-            numbers = range(start, self._wave_end(start))
-            self._together(self._pledge, numbers, track, "pledging")
-        self._wait_until(self._all_sealed, "all pledges are in sealed batches")
-        self._together(self._receipt, range(self.signers), track, "checking the own receipt")
+            self.together(self._pledge, wave, track, "pledging")
+        self.wait_until(lambda: self.counted() >= numbers.stop, "all pledges are in sealed batches")
+
+    def check_receipts(self, track: Track) -> None:
+        """Everybody looks for the own pledge in the ledger."""
+        self.together(self._receipt, range(self.signers), track, "checking the own receipt")
+
+    def counted(self, scope_id: ScopeId | None = None) -> int:
+        """The pledges of a scope that stand in the ledger; of the campaign's without one."""
+        view = self.view()
+        seal = Seal.from_bytes(view.entry(view.size - 1))
+        return totals_at(view, seal).get(scope_id or self.manifest.scope_id, (0, 0))[0]
 
     def publish_issuance(self) -> None:
         """The issuer says in the ledger how many tokens it has issued."""
         size = self.view().size
         self.command("issuer", "--config", self.config, "issuance")
-        self._wait_until(lambda: self.view().size > size, "the issuer's count stands in the ledger")
+        self.wait_until(lambda: self.view().size > size, "the issuer's count stands in the ledger")
 
     def audit(self, public: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
         """Recount a folder with the command that anybody has."""
@@ -231,11 +264,23 @@ class Demo:
         Raises:
             ProtocolError: it failed.
         """
-        self.show("$ headcount " + " ".join(str(argument) for argument in arguments))
+        self.show("$ headcount " + shlex.join(str(argument) for argument in arguments))
         done = self._run(*arguments)
         if done.returncode:
             raise UnavailableError(f"a command failed: {done.stderr.strip()}")
         return done.stdout
+
+    def call(self, *arguments: str | Path, show: bool = True) -> Done:
+        """Run a headcount command in this process, where Python and its modules are loaded already.
+
+        Without show it is one that was shown before, of somebody else in the same role.
+        """
+        if show:
+            self.show("$ headcount " + shlex.join(str(argument) for argument in arguments))
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.run([str(argument) for argument in arguments])
+        return Done(code, out.getvalue(), err.getvalue())
 
     def _run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -259,6 +304,7 @@ witnesses = "witnesses"
 [verifier]
 ledger = "{self.ledger_url}"
 scopes = "scopes"
+contacts = "contacts.store"
 
 [issuer]
 name = "{self.issuer_name}"
@@ -287,7 +333,8 @@ port = {self.ports.smtp}
         lines.append(f"group witnesses {len(names)} {' '.join(names)}\nquorum witnesses\n")
         self.witnesses.write_text("".join(lines))
 
-    def _write_draft(self) -> None:
+    def write_draft(self, name: str, **changes: Any) -> None:
+        """Write a folder with a draft: the campaign's terms, or those of a scope that differs from it."""
         terms = campaign.draft(
             threshold=self.threshold, min_batch=self.min_batch, today=day_of(int(time.time()))
         )
@@ -300,8 +347,10 @@ port = {self.ports.smtp}
             "ledger": {"origin": self.origin, "key": self.ledger_key().verification_key.to_text()},
             "witnesses": self.witnesses.read_text(),
             "origins": [self.verifier_url],
+            **changes,
         }
-        folder = self.folder / "campaign"
+        draft = {member: value for member, value in draft.items() if value is not None}
+        folder = self.folder / name
         (folder / "texts").mkdir(parents=True)
         (folder / "manifest.json").write_text(json.dumps(draft, ensure_ascii=False, indent=2) + "\n", "utf-8")
         for language, text in campaign.texts().items():
@@ -310,9 +359,25 @@ port = {self.ports.smtp}
     def _prove(self, number: int) -> None:
         self.prove(number, self.pledge_file(number))
 
-    def prove(self, number: int, file: Path) -> None:
-        """Signer number proves to be a person, and keeps the pledge in the file."""
-        address = self.address(number)
+    def prove(self, number: int, file: Path, scope_id: ScopeId | None = None, **left: Any) -> None:
+        """Signer number proves to be a person, and keeps the pledge in the file.
+
+        For another scope than the campaign with left, the contact of a contact scope.
+        """
+        choice = campaign.MOVE_AND_HELP if number % 3 == 2 else campaign.MOVE
+        prove.prove(
+            file,
+            self.ledger_url,
+            scope_id or self.manifest.scope_id,
+            policy=self.policy.read_bytes(),
+            transport=self.transport,
+            ask=self.answers(self.address(number)),
+            day=day_of(int(time.time())),
+            **({"choice": choice} if scope_id is None else left),
+        )
+
+    def answers(self, address: str) -> Callable[[Question], str]:
+        """What the reader of a mailbox answers to an issuer."""
 
         def answer(question: Question) -> str:
             if question.kind == "address":
@@ -322,16 +387,7 @@ port = {self.ports.smtp}
                 raise UnavailableError("the mail has no code")
             return found[0]
 
-        prove.prove(
-            file,
-            self.ledger_url,
-            self.manifest.scope_id,
-            policy=self.policy.read_bytes(),
-            transport=self.transport,
-            ask=answer,
-            day=day_of(int(time.time())),
-            choice=campaign.MOVE_AND_HELP if number % 3 == 2 else campaign.MOVE,
-        )
+        return answer
 
     def _pledge(self, number: int) -> None:
         pledge.submit(self.pledge_file(number), transport=self.transport)
@@ -341,17 +397,12 @@ port = {self.ports.smtp}
         if found.proof is None:
             raise UnavailableError("a pledge is promised and not in the ledger yet")
 
-    def _together(self, work: Callable[[int], None], numbers: Sequence[int], track: Track, what: str) -> None:
+    def together(self, work: Callable[[int], None], numbers: Sequence[int], track: Track, what: str) -> None:
+        """Do it for these signers, some at once."""
         with ThreadPoolExecutor(THREADS) as pool:
             done = pool.map(work, numbers)
             for _ in track(done, what, len(numbers)):
                 pass
-
-    def _waves(self) -> range:
-        return range(0, self.signers, WAVE)
-
-    def _wave_end(self, start: int) -> int:
-        return min(start + WAVE, self.signers)
 
     def sleep_to_tick(self) -> None:
         """Until a batch was just sealed: who pledges now has the whole tick to be joined by others."""
@@ -361,16 +412,17 @@ port = {self.ports.smtp}
         """The ledger as its files show it now."""
         return open_ledger(directory_fetch(self.public), Policy.from_bytes(self.policy.read_bytes()))
 
-    def _is_open(self) -> bool:
+    def scope_view(self, manifest: Manifest) -> ScopeView:
+        """A scope with all its notices."""
+        return find_scope(self.view(), manifest.scope_id)
+
+    def is_open(self, manifest: Manifest) -> bool:
+        """Whether a scope's terms and the issuer's opening stand in the ledger."""
         try:
-            find_scope(self.view(), self.manifest.scope_id)
+            self.scope_view(manifest)
         except ProtocolError:
             return False
         return True
-
-    def _all_sealed(self) -> bool:
-        view = self.view()
-        return Seal.from_bytes(view.entry(view.size - 1)).pledges_total >= self.signers
 
     def _wait_for(self, url: str, processes: Processes, status: int = 200) -> None:
         def answers() -> bool:
@@ -381,11 +433,23 @@ port = {self.ports.smtp}
             except UnavailableError:
                 return False
 
-        self._wait_until(answers, url)
+        self.wait_until(answers, url)
 
-    def _wait_until(self, true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+    def wait_until(self, true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+        """Wait for the ledger's next batches.
+
+        Raises:
+            UnavailableError: it is still not so.
+        """
         deadline = time.monotonic() + timeout_s
         while not true():
             if time.monotonic() > deadline:
                 raise UnavailableError(f"still not after {timeout_s:.0f} s: {what}")
             time.sleep(0.1)
+
+
+def _waves(numbers: range) -> Iterator[range]:
+    """Equal parts of at most WAVE, so that none is too small for a batch of its own."""
+    parts = -(-len(numbers) // WAVE)
+    edges = [numbers.start + len(numbers) * part // parts for part in range(parts + 1)] if parts else []
+    return (range(start, stop) for start, stop in itertools.pairwise(edges))

@@ -52,3 +52,8 @@ class Mailbox:
             if not self._arrived.wait_for(lambda: self._mails.get(recipient), timeout_s):
                 raise TimeoutError("no mail came")
             return self._mails[recipient].pop(0)
+
+    def waiting(self, recipient: str) -> int:
+        """How many unread mails lie there for recipient."""
+        with self._arrived:
+            return len(self._mails.get(recipient, ()))

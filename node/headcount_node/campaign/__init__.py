@@ -21,9 +21,42 @@ def texts() -> dict[str, str]:
     return {language: (folder / f"{language}.txt").read_text("utf-8") for language in LANGUAGES}
 
 
+def mails() -> dict[str, str]:
+    """The confirmation to those who left a contact, in every language."""
+    folder = resources.files(__name__) / "mail"
+    return {language: (folder / f"{language}.txt").read_text("utf-8") for language in LANGUAGES}
+
+
+def contacts(parent: str, key: str, t: int) -> dict[str, Any]:
+    """What makes a draft one of a contact scope: its own title, trustees to come, and what mail is for.
+
+    parent is the campaign's scope id in hex, key the organiser's contact key in base64.
+    """
+    terms = _terms()["contacts"]
+    purposes = [{"name": name, "text": terms[name]} for name in ("confirmation", "moving")]
+    return {
+        "kind": "contact",
+        "parent": parent,
+        "eligible": "parent-token-holders",
+        "title": terms["title"],
+        "trustees": {"t": t, "members": []},
+        "contacts": {"key": key, "channels": ["email", "matrix", "none", "phone"], "purposes": purposes},
+    }
+
+
+def smaller() -> dict[str, Any]:
+    """The title of the second campaign, which fails."""
+    return {"title": _terms()["smaller"]["title"]}
+
+
+def _terms() -> dict[str, Any]:
+    terms: dict[str, Any] = json.loads((resources.files(__name__) / "terms.json").read_text("utf-8"))
+    return terms
+
+
 def draft(*, threshold: int, min_batch: int, today: int) -> dict[str, Any]:
     """The terms of a draft manifest that do not depend on keys and places; days are counted from today."""
-    terms = json.loads((resources.files(__name__) / "terms.json").read_text("utf-8"))
+    terms = _terms()
     closes = today + OPEN_DAYS
     return {
         "kind": "campaign",
