@@ -122,7 +122,9 @@ def _scope_lines(scope: ScopeCount) -> Iterator[str]:
         yield f"  {scope.gross} pledged, {scope.withdrawn} withdrawn"
     for choice, number in scope.choices.items():
         yield f"  option {choice}: {number}"
-    if scope.reached is not None:
+    if scope.kind == "contact":
+        yield "  sealed contacts; what opens them is the count of their campaign"
+    elif scope.reached is not None:
         day = format_day(scope.reached.day)
         yield f"  the threshold of {scope.threshold} was reached at batch {scope.reached.batch}, {day}"
     else:

@@ -47,7 +47,7 @@ class Checked:
             return f"reached: {found.live} of {campaign.threshold} at {place}"
         count, last = f"{self.live} of {campaign.threshold}", format_day(campaign.deadline_day)
         if self.is_over:
-            return f"failed: {count}, and {last} is over"
+            return f"failed: {count}, and it has ended"
         return f"not reached: {count}, until {last}"
 
 

@@ -6,7 +6,9 @@ has all languages of the template, since nobody knows which one its reader speak
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import smtplib
 import ssl
 from collections import Counter
@@ -14,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
-from email.utils import formatdate, make_msgid
+from email.utils import formatdate
 from pathlib import Path
 
 from headcount import leave, private_file
-from headcount.contact_list import ContactList
+from headcount.contact_list import ContactList, derive
 from headcount.mailing_state import MailingState, Outcome
 from headcount.notice import next_notice
 from headcount.scope_view import ScopeView
@@ -28,9 +30,11 @@ from headcount_spec.jcs import canonicalise, parse_json
 from headcount_spec.members import LANGUAGE, Members
 from headcount_spec.notice import Notice
 from headcount_spec.text import encode_base64, is_plain
+from headcount_spec.wire import u32
 
 LEAVE = "{leave}"  # stands once in every language's text
 _SUBJECT = "Subject: "
+_MESSAGE_ID_BYTES = 20  # 32 characters of base32: mail servers may change the case
 _TIMEOUT_S = 30.0
 _POLICY = SMTP_POLICY.clone(max_line_length=998)  # RFC 5322: links of headers stay in one piece
 
@@ -70,18 +74,21 @@ class Template:
         value = {language: list(text) for language, text in self.texts.items()}
         return hashlib.sha256(canonicalise(value)).digest()
 
-    def message(self, to: Contact, sender: str, link: str) -> EmailMessage:
-        """The mail to one person."""
+    def text(self, link: str) -> str:
+        """All of its languages, with the link to leave by."""
+        return "\n\n* * *\n\n".join(body.replace(LEAVE, link) for _, body in self.texts.values())
+
+    def message(self, to: Contact, sender: str, link: str, id: str) -> EmailMessage:
+        """The mail to one person; id is the left part of its Message-ID."""
         message = EmailMessage(policy=_POLICY)
         message["From"], message["To"] = sender, to.value
         message["Subject"] = next(iter(self.texts.values()))[0]
         message["Date"] = formatdate(usegmt=True)
-        message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
+        message["Message-ID"] = f"<{id}@{sender.rpartition('@')[2]}>"
         message["List-Unsubscribe"] = f"<{link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834
-        bodies = [body.replace(LEAVE, link) for _, body in self.texts.values()]
-        message.set_content("\n\n* * *\n\n".join(bodies))
+        message.set_content(self.text(link))
         return message
 
 
@@ -127,6 +134,12 @@ class Mailing:
     notice: Notice
     recipients: tuple[int, ...]  # places in the list
 
+    def message_id(self, contact_key: bytes, place: int) -> str:
+        """What names one mail, 32 characters; only the contact key leads from it to a reader."""
+        what = hashlib.sha256(self.notice.to_bytes()).digest() + u32(place)
+        id = hmac.digest(derive(contact_key, b"message"), what, "sha256")[:_MESSAGE_ID_BYTES]
+        return base64.b32encode(id).decode("ascii").lower()
+
 
 def announce(
     state: MailingState,
@@ -136,6 +149,7 @@ def announce(
     purpose: str,
     seeds: Sequence[bytes],
     skip: Callable[[Contact], bool],
+    channel: int = EMAIL,
 ) -> Mailing:
     """The mailing of this state: the one that was begun, or a new one, on the disk before it is said.
 
@@ -151,7 +165,7 @@ def announce(
     if manifest.contacts is None or contacts.scope_id != manifest.scope_id:
         raise NotEligibleError("the list is of another scope")
     if state.exists():
-        mailing = _read(state.load())
+        mailing = read(state)
         body = mailing.notice.statement.body
         if (body["template"], body["purpose"]) != (template.hash.hex(), purpose):
             raise ConfigurationError("the state is of another mailing; give this one a file of its own")
@@ -162,7 +176,9 @@ def announce(
     is_first = all(item.statement.type != "mailing" for item in scope.notices)
     if is_first and purpose != purposes[0]:
         raise NotEligibleError(f"the first mailing is for {purposes[0]}")
-    places = (i for i, contact in enumerate(contacts.contacts) if contact.type == EMAIL and not skip(contact))
+    places = (
+        i for i, contact in enumerate(contacts.contacts) if contact.type == channel and not skip(contact)
+    )
     recipients = tuple(places)
     if not recipients:
         raise NotEligibleError("there is nobody to write to")
@@ -173,9 +189,14 @@ def announce(
     return mailing
 
 
-def _read(content: bytes) -> Mailing:
+def read(state: MailingState) -> Mailing:
+    """The mailing that was begun in this state.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is of another key.
+    """
     try:
-        members = Members(parse_json(content, 2**30), "mailing")
+        members = Members(parse_json(state.load(), 2**30), "mailing")
         notice = members.base64("notice", Notice.from_bytes)
         recipients = members.take("recipients")
         members.finish()
@@ -216,7 +237,9 @@ def send(
                 pause()
                 session = session or server.connect()
                 link = f"{leave_url}/leave/{leave.make_token(key, id)}"
-                message = template.message(contact, server.sender, link)
+                message = template.message(
+                    contact, server.sender, link, mailing.message_id(contact_key, place)
+                )
                 if not _deliver(session, server.sender, contact, message, state, place):
                     gone.add(id)
             if progress is not None:
@@ -231,7 +254,12 @@ def summary(
     mailing: Mailing, state: MailingState, contacts: ContactList, contact_key: bytes, gone: leave.Gone
 ) -> Counter[str]:
     """How many mails are sent, refused, put off, unknown, or not sent since their reader has left."""
-    names = {Outcome.SENT: "sent", Outcome.REFUSED: "refused", Outcome.TRYING: "unknown"}
+    names = {
+        Outcome.SENT: "sent",
+        Outcome.REFUSED: "refused",
+        Outcome.TRYING: "unknown",
+        Outcome.BOUNCED: "bounced",
+    }
     found: Counter[str] = Counter()
     left = gone.ids()
     for place in mailing.recipients:

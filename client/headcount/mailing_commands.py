@@ -25,24 +25,36 @@ from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 from headcount_spec.text import decode_base64, encode_base64
 
-_KEY = click.option("--key", required=True, type=FILE, help="The contact key's file.")
-_GONE = click.option("--gone", required=True, type=FILE, help="The file of those who have left.")
+KEY = click.option("--key", required=True, type=FILE, help="The contact key's file.")
+GONE = click.option("--gone", required=True, type=FILE, help="The file of those who have left.")
+SIGN = click.option(
+    "--sign", "signers", multiple=True, required=True, type=FILE, help="An organiser's key file."
+)
+LIST = click.option("--list", "place", required=True, type=FILE, help="The opened contacts.")
+TEMPLATE = click.option(
+    "--template", required=True, type=FOLDER, help="A folder with a <language>.txt for each."
+)
+PURPOSE = click.option("--purpose", required=True, help="One of the terms' purposes.")
+STATE = click.option(
+    "--state", "state_file", required=True, type=FILE, help="How far this mailing is, encrypted."
+)
+LEAVE_URL = click.option(
+    "--leave-url", required=True, metavar="URL", help="Where organiser leave-page is reached (https)."
+)
 
 
 @organiser.command()
 @LEDGER
 @SCOPE
 @POLICY
-@_KEY
-@click.option("--sign", "signers", multiple=True, required=True, type=FILE, help="An organiser's key file.")
-@click.option("--list", "place", required=True, type=FILE, help="The opened contacts.")
-@click.option("--template", required=True, type=FOLDER, help="A folder with a <language>.txt for each.")
-@click.option("--purpose", required=True, help="One of the terms' purposes.")
-@click.option("--state", "state_file", required=True, type=FILE, help="How far this mailing is, encrypted.")
-@_GONE
-@click.option(
-    "--leave-url", required=True, metavar="URL", help="Where organiser leave-page is reached (https)."
-)
+@KEY
+@SIGN
+@LIST
+@TEMPLATE
+@PURPOSE
+@STATE
+@GONE
+@LEAVE_URL
 @click.option("--smtp", required=True, metavar="HOST:PORT", help="The mail server.")
 @click.option("--sender", required=True, metavar="ADDR", help="Who writes.")
 @click.option("--no-tls", is_flag=True, help="Only for a mail server on this machine.")
@@ -117,7 +129,7 @@ def mail(
 
 
 @organiser.command("leave-key")
-@_KEY
+@KEY
 @click.argument("file", type=FILE)
 def write_leave_key(key: Path, file: Path) -> None:
     """Write into FILE what the leave page needs; it opens no contact."""
@@ -127,7 +139,7 @@ def write_leave_key(key: Path, file: Path) -> None:
 
 @organiser.command("leave-page")
 @click.argument("file", type=FILE)
-@_GONE
+@GONE
 @click.option("--port", default=8010, show_default=True, type=click.IntRange(1, 65535))
 def leave_page(file: Path, gone: Path, port: int) -> None:
     """Serve the page behind the links in mails, on loopback, with the key in FILE, until stopped.

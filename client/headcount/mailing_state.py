@@ -37,6 +37,7 @@ class Outcome(IntEnum):
     SENT = 2
     REFUSED = 3  # for good
     PUT_OFF = 4  # by the server, before it took the text: it may be tried again
+    BOUNCED = 5  # came back after it was taken
 
 
 class MailingState:
@@ -108,12 +109,16 @@ class MailingState:
             raise ConfigurationError(f"cannot write {self._path.name}: {exc.strerror}") from exc
         self.outcomes[number] = outcome
 
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
     def __enter__(self) -> MailingState:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self.close()

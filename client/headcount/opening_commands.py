@@ -1,16 +1,24 @@
-"""``headcount organiser contact-key | join-key | open | certify`` and ``headcount certificate verify``."""
+"""``headcount organiser contact-key | join-key | open | certify`` and ``headcount certificate verify | qr``."""
 
 from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import click
 
-from headcount import contact_audit, contact_key, contact_list, opening, private_file
+from headcount import (
+    certificate_code,
+    contact_audit,
+    contact_key,
+    contact_list,
+    opening,
+    output_file,
+    private_file,
+)
 from headcount.contact_audit import Checked
 from headcount.scope_commands import organiser
 from headcount.terminal import FILE, LEDGER, POLICY, SCOPE, hint, progress, read_policy, say
@@ -25,6 +33,7 @@ from headcount_spec.text import encode_base64, format_day
 
 _KEY = click.option("--key", required=True, type=FILE, help="The contact key's file.")
 _STATE = click.option("--state", required=True, type=FILE, help="Remembers the ledger's last checkpoint.")
+_FEW = 2_000  # blobs that one thread opens within a second
 _SENTENCES = {
     "no-blob": "their holders erased them, or never sent them",
     "other-blob": "the store has another blob than the ledger's hash",
@@ -85,8 +94,7 @@ def open_contacts(
     say(f"{checked.scope.campaign.manifest.title_text}: {checked.sentence}")
     keys = opening.keys_of(checked, contact_key.read(key))
     entries = opening.standing(checked)
-    pool = ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
-    with pool, progress("opening") as bar:
+    with _workers(len(entries)) as pool, progress("opening") as bar:
         opened = opening.open_all(entries, opening.read_file(blobs, keys), keys, pool, bar)
     contact_list.write(out, scope_id, opened.contacts, keys.organiser)
     say(f"opened: {len(opened.contacts)} contacts of {len(entries)} entries, in {out}")
@@ -99,13 +107,21 @@ def open_contacts(
         private_file.write(failures, json.dumps(value, indent=1).encode() + b"\n")
 
 
+def _workers(blobs: int) -> Executor:
+    """Processes, where their start costs less than the work."""
+    if blobs < _FEW:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
+
+
 @organiser.command()
 @LEDGER
 @SCOPE
 @POLICY
 @_STATE
 @click.option("--out", required=True, type=FILE, help="The certificate to write.")
-def certify(ledger: str, scope_id: ScopeId, policy: Path, state: Path, out: Path) -> None:
+@click.option("--qr", type=FILE, help="Write it as a QR code too, .svg or .png.")
+def certify(ledger: str, scope_id: ScopeId, policy: Path, state: Path, out: Path, qr: Path | None) -> None:
     """Make the certificate that the campaign was reached, from what the trustees of SCOPE have signed.
 
     Anybody may do this; the organiser usually does.
@@ -118,6 +134,8 @@ def certify(ledger: str, scope_id: ScopeId, policy: Path, state: Path, out: Path
     certificate = make_certificate(scope.reached.reached, scope.manifest, signatures)
     private_file.write(out, certificate.to_bytes())
     out.chmod(0o644)  # it is for everybody
+    if qr is not None:
+        output_file.write(qr, certificate_code.draw(certificate, qr.suffix))
     say(f"certified by {', '.join(map(scope.name, certificate.signers))}: {checked.sentence}")
 
 
@@ -144,6 +162,22 @@ def verify(file: Path, manifest: Path) -> None:
     say(f"reached: {reached.live} at batch {reached.batch}, {format_day(reached.day)}")
     say(f"  scope {reached.scope_id.hex()}")
     say(f"  signed by {', '.join(names)}")
+
+
+@certificate.command("qr")
+@click.argument("file", type=FILE)
+@click.argument("out", type=FILE)
+def draw_code(file: Path, out: Path) -> None:
+    """Write the certificate in FILE as a QR code into OUT, .svg or .png: for posters and screens.
+
+    What a telephone reads is the certificate itself, to be verified like the file.
+    """
+    try:
+        found = Certificate.from_bytes(private_file.read(file))
+    except MalformedError as exc:
+        raise ConfigurationError(f"{file.name} is no certificate") from exc
+    output_file.write(out, certificate_code.draw(found, out.suffix))
+    say(f"written: {out}")
 
 
 def _audit(ledger: str, scope_id: ScopeId, policy: Path, state: Path) -> Checked:

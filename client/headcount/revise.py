@@ -20,8 +20,11 @@ def revise(
     transport: Transport,
     day: int,
     verifier: str | None = None,
+    again: bool = False,
 ) -> PledgeFile:
     """Change the pledge of the file to another choice; WITHDRAWN withdraws it until the next change.
+
+    With again, the choice that stands is said once more, instead of nothing.
 
     The change is saved before it is sent. One that was sent without an answer is sent again first,
     since it may stand. The ledger takes one change a batch: a second waits for the next one.
@@ -48,7 +51,7 @@ def revise(
         content = _deliver(store, content, unanswered, address, transport)
         if unanswered.choice == choice:
             return content
-    if _current(content) == choice:
+    if _current(content) == choice and not again:
         return content
     change = Change(content.standing + 1, choice)
     if change.serial > MAX_SERIAL:
@@ -66,6 +69,23 @@ def withdraw(
         ProtocolError: as revise.
     """
     return revise(place, WITHDRAWN, transport=transport, day=day, verifier=verifier)
+
+
+def reaffirm(
+    place: Path | PledgeStore, *, transport: Transport, day: int, verifier: str | None = None
+) -> PledgeFile:
+    """Say that the pledge of the file still stands, by a revision to the same choice.
+
+    Raises:
+        NotEligibleError: it was withdrawn, or changed on another device to what this file does not know.
+        ProtocolError: as revise.
+    """
+    content = PledgeStore.at(place).load()
+    if content.promise is not None and _current(content) in (None, WITHDRAWN):
+        raise NotEligibleError("the pledge does not stand as this file knows it; revise says a choice")
+    current = _current(content)
+    choice = content.choice if current is None else current
+    return revise(place, choice, transport=transport, day=day, verifier=verifier, again=True)
 
 
 def _current(content: PledgeFile) -> int | None:

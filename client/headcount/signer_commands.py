@@ -1,4 +1,4 @@
-"""``headcount prove | pledge | revise | withdraw``: the four things a signer does with a pledge file."""
+"""``headcount prove | pledge | revise | reaffirm | withdraw``: what a signer does with a pledge file."""
 
 from __future__ import annotations
 
@@ -175,6 +175,20 @@ def revise(file: Path, choice: int, verifier: str | None) -> None:
     manifest = content.manifest
     label = next((o.label[manifest.language] for o in manifest.options if o.number == choice), "the pledge")
     say(f"changed: your choice is now {label}")
+    _say_published(content)
+
+
+@click.command(short_help="Say that your pledge still stands.")
+@_PLEDGE_FILE
+@_VERIFIER
+def reaffirm(file: Path, verifier: str | None) -> None:
+    """Say that the pledge in FILE still stands, where a campaign has asked: still in?
+
+    It counts as before; the ledger shows that it is of today. It is one of the sixteen changes of a pledge.
+    """
+    with HttpTransport() as transport:
+        content = revising.reaffirm(file, transport=transport, day=today(), verifier=verifier)
+    say("still in: your pledge stands as it did")
     _say_published(content)
 
 

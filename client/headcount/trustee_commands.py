@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -167,8 +168,8 @@ def page(ledger: str, scope_id: ScopeId, policy: Path, folder: Path, port: int, 
     Nobody else reaches it: it listens on loopback, and its address has a secret.
     """
     with HttpTransport() as transport:
-        desk = _Desk(folder, ledger, scope_id, policy, transport)
-        server = make_server("127.0.0.1", port, Flask("page"), threaded=True, request_handler=_Silent)
+        desk = Desk(folder, ledger, scope_id, policy, transport)
+        server = make_server("127.0.0.1", port, Flask("page"), threaded=True, request_handler=SilentHandler)
         found = Page(desk, f"127.0.0.1:{server.port}", server.shutdown)
         server.app = found.app()
         say(found.address)
@@ -179,35 +180,38 @@ def page(ledger: str, scope_id: ScopeId, policy: Path, folder: Path, port: int, 
     say("stopped")
 
 
-class _Desk:
+class Desk:
     """The page's hands: the same as the commands'."""
 
     def __init__(
         self, folder: Path, ledger: str, scope_id: ScopeId, policy: Path, transport: HttpTransport
     ) -> None:
         self._folder = TrusteeFolder(folder)
-        self._read = lambda: _check(folder, ledger, scope_id, policy, transport)
+        self._read: Callable[[], Checked] = lambda: _check(folder, ledger, scope_id, policy, transport)
         self._ledger = ledger
         self._transport = transport
         self.name = self._folder.identity().name
 
     def check(self) -> Checked:
+        """How the campaign stands."""
         return self._read()
 
     def release(self) -> Checked:
+        """Publish the key, if it was reached."""
         checked = self._read()
         signed = trustees.release(self._folder, checked, today())
         _publish(signed, self._ledger, self._transport, True, "")
         return checked
 
     def destroy(self) -> Checked:
+        """Destroy the key, if it has failed."""
         checked = self._read()
         signed = trustees.destroy(self._folder, checked)
         _publish(signed, self._ledger, self._transport, True, "")
         return checked
 
 
-class _Silent(WSGIRequestHandler):
+class SilentHandler(WSGIRequestHandler):
     """No line for a request: it would have the secret."""
 
     def log(self, type: str, message: str, *args: object) -> None:

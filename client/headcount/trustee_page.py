@@ -13,6 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any, Protocol
 
@@ -66,12 +67,15 @@ class Finding:
         may = ""
         if scope.reached is not None:
             found = scope.reached.reached
-            verdict = "reached", {
-                **count,
-                "live": found.live,
-                "batch": found.batch,
-                "day": format_day(found.day),
-            }
+            verdict = (
+                "reached",
+                {
+                    **count,
+                    "live": found.live,
+                    "batch": found.batch,
+                    "day": format_day(found.day),
+                },
+            )
             may = "release" if own not in scope.those_who("release") else ""
         else:
             verdict = ("failed" if checked.is_over else "open"), {**count, "day": last}
@@ -120,11 +124,10 @@ class Page:
         app.after_request(_harden)
         app.get("/open/<secret>")(self._open)
         app.get("/")(self._show)
-        app.get("/release")(lambda: self._ask("release"))
-        app.get("/destroy")(lambda: self._ask("destroy"))
         app.post("/check")(self._check)
-        app.post("/release")(lambda: self._do("release", self._desk.release))
-        app.post("/destroy")(lambda: self._do("destroy", self._desk.destroy))
+        for name, action in (("release", self._desk.release), ("destroy", self._desk.destroy)):
+            app.get(f"/{name}", endpoint=f"ask-{name}")(partial(self._ask, name))
+            app.post(f"/{name}", endpoint=name)(partial(self._do, name, action))
         app.post("/stop")(self._end)
         return app
 
@@ -230,7 +233,7 @@ def _same(given: str, expected: str) -> bool:
 
 def _harden(answer: Response) -> Response:
     answer.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    answer.headers["Referrer-Policy"] = "no-referrer"
+    answer.headers["Referrer-Policy"] = "same-origin"  # no-referrer makes the Origin of forms null
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"

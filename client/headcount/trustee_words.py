@@ -13,12 +13,13 @@ ENGLISH: Words = {
     "page": "Trustee of sealed contacts",
     "you": "You are {name}.",
     "what": "People left sealed ways to reach them, for {title}. You hold one of the keys.",
-    "not-checked": "Nothing was checked yet. Your computer counts the whole ledger itself; that may take minutes.",
+    "not-checked": "Nothing was checked yet. "
+    "Your computer counts the whole ledger itself, which takes a while.",
     "check": "Count the ledger now",
     "again": "Count it again",
     "reached": "Reached: {live} of {threshold}, in batch {batch} on {day}.",
-    "open": "Not reached: {live} of {threshold}. It can be reached until {day}.",
-    "failed": "Failed: {live} of {threshold}, and {day} is over.",
+    "open": "Not reached: {live} of {threshold}. It may be reached until {day}.",
+    "failed": "Failed: {live} of {threshold}, and it has ended.",
     "audited": "Your computer has counted {size} entries of {origin}. Root: {root}",
     "witnessed": "Witnesses who saw the same: {names}.",
     "unwitnessed": "Your policy asks for no witnesses: the ledger could show others another count than you.",
@@ -26,7 +27,7 @@ ENGLISH: Words = {
     "signed": "Have signed the terms: {names}.",
     "released": "Have published their keys: {names}.",
     "destroyed": "Have destroyed their keys: {names}.",
-    "misfit": "{name} has published a key for a batch in which it was not reached. That is proof against them.",
+    "misfit": "{name} has published a key for a batch in which it was not reached: proof against them.",
     "nobody": "nobody",
     "nothing": "There is nothing for you to do.",
     "release": "Publish my key …",
@@ -39,8 +40,9 @@ ENGLISH: Words = {
     "release-done": "Your key is on its way to the ledger, and will stand there after its next batch.",
     "destroy": "Destroy my key …",
     "destroy-title": "Destroy your key?",
-    "destroy-what": "The campaign has failed. Your key and its backup on this computer will be destroyed, and the "
-    "ledger will say so. Destroy every other copy of the backup too. It cannot be taken back.",
+    "destroy-what": "The campaign has failed. Your key and its backup on this computer will be "
+    "destroyed, and the ledger will say so. "
+    "Destroy every other copy of the backup too. It cannot be taken back.",
     "destroy-confirm": "It has failed, and I destroy my key.",
     "destroy-now": "Destroy my key",
     "destroy-done": "Your key is destroyed. Destroy every other copy of the backup too.",

@@ -12,9 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -41,6 +40,9 @@ from headcount_spec.text import day_of, format_day
 from headcount_verifier import Contacts, LedgerClient, Redeemer, VerifierConfig
 from headcount_verifier import create_app as verifier_app
 from headcount_verifier.contacts import ReachedWatch
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 SIGNERS = 3
 TRUSTEES = (1, 2, 3)  # those of the first campaign who are left
@@ -146,13 +148,10 @@ class Failing:
         client = self._closing.enter_context(LedgerClient(self.ledger_url))
         redeemer = Redeemer(self._scopes, client, lambda: day_of(self.clock()))
         verifier = verifier_app(VerifierConfig(self.ledger_url), redeemer, self._store)
-        public = {"/ledger": ledger_app(self._ledger, self.clock, prefix="")}
+        public = DispatcherMiddleware(verifier, {"/ledger": ledger_app(self._ledger, self.clock, prefix="")})
         self._issuer = self._closing.enter_context(self._open_issuer())
-        for port, app in zip(
-            self._demo.ports.failing,
-            (DispatcherMiddleware(verifier, public), issuer_app(self._issuer)),
-            strict=True,
-        ):
+        apps: list[WSGIApplication] = [public, issuer_app(self._issuer)]
+        for port, app in zip(self._demo.ports.failing, apps, strict=True):
             self._closing.callback(_serve(port, app))
 
     def _open_issuer(self) -> Issuer:
@@ -238,7 +237,7 @@ class _Silent(WSGIRequestHandler):
         """Nothing: no request leaves a line."""
 
 
-def _serve(port: int, app: Flask | DispatcherMiddleware) -> Callable[[], None]:
+def _serve(port: int, app: WSGIApplication) -> Callable[[], None]:
     """Serve on loopback; what stops it."""
     server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -65,8 +65,8 @@ class Sealing:
         demo.write_draft("contacts", **terms, options=None, tiers=None, action=None)
         for i, name in enumerate(TRUSTEES, 1):
             demo.call("trustee", "init", name, "--dir", self.trustee(i), show=i == 1).check()
-            own = ("--dir", self.trustee(i), "--passphrase-file", passphrase)
-            demo.call("trustee", "enrol", self.folder, *own, show=i == 1).check()
+            given = ("--dir", self.trustee(i), "--passphrase-file", passphrase)
+            demo.call("trustee", "enrol", self.folder, *given, show=i == 1).check()
         demo.command("issuer", "--config", demo.config, "enrol", self.folder / "manifest.json")
         self.manifest = demo.publish_draft(self.folder)
         self._name_child()
