@@ -1,4 +1,4 @@
-"""``headcount organiser contact-key | join-key | open | certify`` and ``headcount certificate verify | qr``."""
+"""``headcount organiser contact-key | join-key | open | certify``, ``headcount certificate verify | qr``."""
 
 from __future__ import annotations
 

@@ -12,20 +12,40 @@ from headcount_spec.terms import TrusteeTerms
 
 
 def certify(reached: Reached, contacts: Manifest, signatures: Mapping[int, bytes]) -> Certificate:
-    """The certificate by these trustees (from 1) of a contact scope; each signature is checked by itself.
+    """The certificate by these trustees (from 1) of a contact scope; bad signatures are left out.
 
     Raises:
         UnknownKeyError: fewer than t trustees have signed, or one that is none.
-        SignatureError: a signature or a proof of possession does not verify.
+        SignatureError: a proof of possession does not verify.
         MalformedError: the contact scope is not one of this campaign.
     """
     terms = _trustees(reached, contacts, tuple(signatures))
-    for i, signature in signatures.items():
+    for i in signatures:
         _verify_possession(terms, i)
-        bls.verify([terms.members[i - 1].bls_key], reached.message, signature)
+    try:
+        return _combined(reached, contacts, terms, signatures)
+    except (SignatureError, MalformedError):
+        # Somebody has signed something else: without them, if enough are left.
+        good = {i: value for i, value in signatures.items() if _is_by(terms, i, reached, value)}
+        _trustees(reached, contacts, tuple(good))
+        return _combined(reached, contacts, terms, good)
+
+
+def _combined(
+    reached: Reached, contacts: Manifest, terms: TrusteeTerms, signatures: Mapping[int, bytes]
+) -> Certificate:
     signers = tuple(sorted(signatures))
     combined = bls.aggregate([signatures[i] for i in signers])
+    bls.verify([terms.members[i - 1].bls_key for i in signers], reached.message, combined)
     return Certificate(reached, contacts.scope_id, signers, combined)
+
+
+def _is_by(terms: TrusteeTerms, i: int, reached: Reached, signature: bytes) -> bool:
+    try:
+        bls.verify([terms.members[i - 1].bls_key], reached.message, signature)
+    except SignatureError:
+        return False
+    return True
 
 
 def verify_certificate(certificate: Certificate, contacts: Manifest) -> Reached:

@@ -33,7 +33,7 @@ from ports import free_ports
 LEDGER = "http://localhost:8000/ledger"
 VERIFIER = "http://localhost:8000"
 SIGNERS, THRESHOLD = 60, 50
-DEPOSITORS = range(0, 40, 4)  # ten of those who come early
+DEPOSITORS = range(0, 40, 8)  # five of those who come early
 ERASED = 8
 KEY = manifests.CONTACT_PRIVATE
 
@@ -59,6 +59,11 @@ class Town:
         return Contact.of("email", f"reach{number}.quillfeather@post{number % 3}.example.org")
 
     def pledge(self, number: int) -> None:
+        """Those who leave a contact too do it all; the others' pledges were made elsewhere."""
+        if number not in DEPOSITORS:
+            entry = manifests.pledge(self.story.campaign, number)
+            self.world.ledger.accept(entry.to_bytes(), self.world.clock.day)
+            return
         file = self.people / f"{number}.pledge"
         self.world.prove(self.story.campaign, file, ask=self.world.answers(self.address(number)))
         pledge.submit(file, transport=self.world.http)

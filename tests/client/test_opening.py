@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zxingcpp
 from click.testing import CliRunner
+from PIL import Image
 
 import contacts
 import keys
 import manifests
 from contact_story import Story
-from headcount import contact_key, contact_list, opening
+from headcount import certificate_code, contact_key, contact_list, opening
 from headcount.opening import Keys, Opened
 from headcount.opening_commands import certificate as certificate_command
 from headcount.opening_commands import organiser as command
 from headcount_engine.hpke import seal_box
 from headcount_spec import blobs, sealed
+from headcount_spec.certificate import Certificate, Reached
 from headcount_spec.contact import Contact
 from headcount_spec.errors import ConfigurationError, NotEligibleError, UnknownKeyError
 from headcount_spec.pledge import Nullifier
@@ -280,6 +283,13 @@ def test_the_organiser_opens_and_anybody_certifies(opened_story: tuple[Story, li
     made_ = CliRunner().invoke(command, ["certify", *target, "--out", str(folder / "reached.json")])
     assert made_.exit_code == 0, made_.output
     assert "certified by Trustee 1, Trustee 2: reached: 5 of 5" in made_.output
+    for kind in ("png", "svg"):
+        drawn = CliRunner().invoke(
+            certificate_command, ["qr", str(folder / "reached.json"), str(folder / f"reached.{kind}")]
+        )
+        assert drawn.exit_code == 0, drawn.output
+    assert read_code(folder / "reached.png") == (folder / "reached.json").read_bytes()
+    assert (folder / "reached.svg").read_bytes().startswith(b"<?xml")
     (folder / "scope.json").write_bytes(story.scope.raw)
     arguments = ["verify", str(folder / "reached.json"), str(folder / "scope.json")]
     verified = CliRunner().invoke(certificate_command, arguments)
@@ -288,6 +298,23 @@ def test_the_organiser_opens_and_anybody_certifies(opened_story: tuple[Story, li
     (folder / "scope.json").write_bytes(story.campaign.raw)
     refused = CliRunner().invoke(certificate_command, arguments)
     assert isinstance(refused.exception, UnknownKeyError)
+
+
+def read_code(path: Path) -> bytes:
+    """What a telephone sees."""
+    with Image.open(path) as picture:
+        (found,) = zxingcpp.read_barcodes(picture)
+    return bytes(found.bytes)
+
+
+def test_a_code_is_a_picture_of_a_certificate(tmp_path: Path) -> None:
+    certificate = Certificate(Reached(bytes(32), bytes(32), 1, 5, 20_000), bytes(32), (1,), bytes(96))  # type: ignore[arg-type]
+    (tmp_path / "reached.json").write_bytes(certificate.to_bytes())
+    with pytest.raises(ConfigurationError, match="QR code is"):
+        certificate_code.draw(certificate, ".gif")
+    (tmp_path / "none").write_text("{}")
+    failed = CliRunner().invoke(certificate_command, ["qr", str(tmp_path / "none"), str(tmp_path / "x.svg")])
+    assert isinstance(failed.exception, ConfigurationError)
 
 
 def test_the_key_commands(tmp_path: Path) -> None:
