@@ -39,6 +39,12 @@ Open from {opens} to {closes}.</p>
 <p>Terms: <a href="scopes/{scope}">{scope}</a></p>
 """
 
+_CONTACTS = """<h2 lang="{language}">{title}</h2>
+<p><strong>{total}</strong> have left a sealed way to reach them. It opens when {threshold} have pledged, and
+{t} of {n} trustees have counted themselves.</p>
+<p>Terms: <a href="scopes/{scope}">{scope}</a></p>
+"""
+
 Totals = Callable[[int | None], Mapping[ScopeId, tuple[int, int]]]
 
 
@@ -51,7 +57,9 @@ def front_blueprint(redeemer: Redeemer, totals: Totals) -> Blueprint:
         counted = totals(None)
         known = {scope_id: redeemer.manifest(scope_id) for scope_id in redeemer.scope_ids()}
         parts = [
-            _scope(manifest, *counted.get(scope_id, (0, 0)), _before(manifest, known, totals))
+            _contacts(manifest, counted.get(scope_id, (0, 0))[1])
+            if manifest.kind == "contact"
+            else _scope(manifest, *counted.get(scope_id, (0, 0)), _before(manifest, known, totals))
             for scope_id, manifest in known.items()
         ]
         page = _PAGE.format(scopes="".join(parts))
@@ -77,6 +85,19 @@ def _before(manifest: Manifest, known: Mapping[ScopeId, Manifest], totals: Total
         before = (before or 0) + totals(continues.seal).get(scope_id, (0, 0))[1]
         current = known.get(scope_id)
     return before
+
+
+def _contacts(manifest: Manifest, live: int) -> str:
+    trustees = manifest.trustees
+    return _CONTACTS.format(
+        language=escape(manifest.language),
+        title=escape(manifest.title_text),
+        total=live,
+        threshold=manifest.threshold,
+        t=trustees.t if trustees is not None else 0,
+        n=len(trustees.members) if trustees is not None else 0,
+        scope=manifest.scope_id.hex(),
+    )
 
 
 def _scope(manifest: Manifest, gross: int, live: int, before: int | None) -> str:

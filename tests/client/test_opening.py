@@ -176,6 +176,16 @@ def test_each_kind_of_bad_blob_has_its_reason() -> None:
     assert one(raw) == "no-contact"
 
 
+def test_a_blob_of_another_scope_or_entry_is_not_read_in_this_one() -> None:
+    for scope_id, revision in (
+        (keys.seed("another scope"), REVISION),
+        (CTX_SCOPE, keys.seed("another entry")),
+    ):
+        ctx = sealed.context(scope_id, revision)
+        data = sealed.seal(ADA, ctx, manifests.CONTACT_KEY, PUBLIC, 3, keys.seed("client"), seal_box)
+        assert one(data) == "cannot-open"  # although the ledger's entry has its hash
+
+
 def test_the_tries_for_one_blob_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
     original = sealed.open_body

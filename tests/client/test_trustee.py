@@ -9,17 +9,21 @@ import pytest
 from click.testing import CliRunner
 
 import contacts
+import keys
 import manifests
 from contact_story import PASSPHRASE, Story
 from headcount import trustee as trustees
 from headcount.trustee_commands import trustee as command
 from headcount.trustee_keys import TrusteeFolder
+from headcount_engine import bls
 from headcount_engine.certificate import certify, verify_certificate
+from headcount_node.forgery import StolenLedger
 from headcount_spec import hpke
 from headcount_spec.certificate import Certificate
 from headcount_spec.contact import Contact
 from headcount_spec.errors import (
     ConfigurationError,
+    MalformedError,
     NotEligibleError,
     NotFoundError,
     ProofError,
@@ -269,3 +273,59 @@ def test_a_draft_is_enrolled_by_the_command(tmp_path: Path) -> None:
     assert [member["name"] for member in members] == ["Ada Lovelace"]
     (draft / "scope.json").write_text("{}")
     assert CliRunner().invoke(command, enrol).exit_code == 2
+
+
+@pytest.mark.parametrize("whose", ["another trustee's", "nobody's"])
+def test_a_swapped_or_made_up_key_is_no_release(story: Story, whose: str) -> None:
+    story.pledge(1, 2, 3, 4, 5)
+    folder, other = story.trustees[:2]
+    swapped = other.secret(story.scope.trustees.members[1].scope_key)
+    assert swapped is not None
+    private = swapped.private_key if whose == "another trustee's" else keys.seed("nobody")
+    last = story.contacts().view.last("trustee:Trustee 1")
+    assert last is not None
+    body = {
+        "private_key": encode_base64(private),
+        "seal": 1,
+        "live": 5,
+        "signature": encode_base64(bytes(96)),
+    }
+    statement = Statement("trustee", story.scope.scope_id, 1, last.leaf_hash, "release", body)
+    with pytest.raises(MalformedError):
+        trustees.post(sign_statement(statement, [folder.identity().seed]), LEDGER, story.world.http)
+    story.world.seal()
+    assert story.contacts().releases == {}
+
+
+def test_a_trustee_shown_a_fork_refuses_and_keeps_the_evidence(story: Story, tmp_path: Path) -> None:
+    story.pledge(1, 2, 3, 4, 5)
+    folder = story.trustees[0]
+    shutil.copytree(story.world.ledger.config.public, tmp_path / "fork")
+    StolenLedger(tmp_path / "fork").fork(manifests.LEDGER_KEY)
+    story.check(folder)
+    with pytest.raises(ProofError, match="forked-ledger; the evidence is in headcount-evidence"):
+        story.check(folder, tmp_path / "fork")
+    (evidence,) = folder.path.glob("headcount-evidence-*.json")
+    assert len(json.loads(evidence.read_text())["evidence"]) == 2
+
+
+def test_terms_with_another_threshold_are_another_scope_that_nobody_has_signed(story: Story) -> None:
+    easier = contacts.changes(story.campaign, trustees=story.scope.json["trustees"], threshold=4)
+    changed = manifests.manifest(**easier)
+    assert changed.scope_id != story.scope.scope_id
+    with pytest.raises(NotFoundError):
+        trustees.enrolment(story.trustees[0], changed, story.view())
+
+
+def test_a_bad_signature_in_a_release_does_not_stop_the_others(world: Any) -> None:
+    story = Story(world, LEDGER, t=1, n=2)
+    story.pledge(1, 2, 3, 4, 5)
+    reached = story.contacts().reached
+    assert reached is not None
+    secret = story.trustees[0].secret(story.scope.trustees.members[0].scope_key)
+    assert secret is not None
+    good = bls.sign(secret.bls_seed, reached.reached.message)
+    for bad in (bls.sign(secret.bls_seed, b"another"), bytes(96)):
+        assert certify(reached.reached, story.scope, {1: good, 2: bad}).signers == (1,)
+    with pytest.raises(UnknownKeyError, match="0 trustees"):
+        certify(reached.reached, story.scope, {2: bytes(96)})

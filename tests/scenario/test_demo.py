@@ -39,14 +39,14 @@ def headcount(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=280,
     )
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("demo") / "story"
-    port, *_ = free_ports(0, 1, 2, 3, 25)
+    port, *_ = free_ports(0, 1, 2, 3, 4, 5, 25)
     done = headcount("demo", "--once", "--signers", str(SIGNERS), "--dir", folder, "--port", str(port))
     assert done.returncode == 0, done.stdout + done.stderr
     return Told(folder, done.stdout)
@@ -72,13 +72,42 @@ def test_each_dishonest_thing_is_caught_by_name(told: Told, attempt: str, verdic
     assert verdict in line
 
 
+def test_contacts_stay_closed_below_the_threshold_open_at_it_and_die_without(told: Told) -> None:
+    lines = [line.strip() for line in told.output.splitlines()]
+    below = "the key stays closed: not reached: 9 of 10, until "
+    assert len([line for line in lines if below in line]) == 5
+    reached = [line for line in lines if line.endswith("; released")]
+    assert [line.partition(": ")[2][:18] for line in reached] == ["reached: 12 of 10 "] * 3
+    assert len([line for line in lines if line.endswith("lost, with the key")]) == 2
+    (certified,) = [line for line in lines if line.startswith("certified by ")]
+    assert certified.startswith("certified by Amal Haddad, Bruno Keller, Chiara Moretti: reached")
+    assert "signed by Amal Haddad, Bruno Keller, Chiara Moretti" in lines
+    # Five have left a contact, and one of them has thought again.
+    assert any(line.startswith("opened: 4 contacts of 5 entries") for line in lines)
+    assert "4 confirmations have arrived by SMTP, and none for signer 1" in lines
+    assert any("the key may still be needed: not reached: 3 of 10" in line for line in lines)
+    destroyed = [line for line in lines if line.endswith("; destroyed")]
+    assert [line.partition(": ")[2] for line in destroyed] == [
+        "failed: 3 of 10, and it has ended; destroyed"
+    ] * 3
+    assert "3 sealed contacts are left, and no key opens them" in lines
+
+
+def test_nothing_on_the_disk_names_who_can_be_reached(told: Told) -> None:
+    for path in sorted(told.folder.rglob("*")):
+        if path.is_file():
+            assert b"@post.example" not in path.read_bytes(), path.name
+
+
 def test_the_number_is_recounted_from_the_published_files(told: Told) -> None:
     done = told.audit(told.folder / "public", "--json")
     assert done.returncode == 0
     report: dict[str, Any] = json.loads(done.stdout)
     assert report["ok"] is True
     assert report["faults"] == []
-    (scope,) = report["scopes"].values()
+    campaign, contacts = sorted(report["scopes"].values(), key=lambda scope: -scope["count"])
+    assert contacts["kind"] == "contact"
+    scope = campaign
     assert (scope["count"], scope["withdrawn"], scope["level"]) == (SIGNERS, 0, "email")
     assert scope["title"] == "We move together: five promises or we leave"
 
@@ -123,6 +152,10 @@ def test_what_is_secret_is_for_its_owner_only(told: Told) -> None:
         told.folder / "witness1" / "key",
         told.folder / "witness2" / "key",
         told.folder / "organiser.key",
+        told.folder / "contact.key",
+        told.folder / "contacts.list",
+        told.folder / "mailing",
+        *(told.folder / "trustees" / "1").iterdir(),
         *(told.folder / "issuer" / "keys").iterdir(),
         *(told.folder / "signers").glob("*.pledge"),
     ]

@@ -32,7 +32,7 @@ class Demo:
         for line in self.process.stdout:
             self.shown.append(line)
 
-    def wait_for(self, pattern: str, timeout_s: float = 120) -> str:
+    def wait_for(self, pattern: str, timeout_s: float = 240) -> str:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = re.search(pattern, "".join(self.shown))
@@ -46,7 +46,7 @@ class Demo:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("readme")
-    port, *_ = free_ports(0, 1, 2, 3, 25)
+    port, *_ = free_ports(0, 1, 2, 3, 4, 5, 25)
     command = [sys.executable, "-u", "-m", "headcount", "demo", "--signers", str(SIGNERS)]
     process = subprocess.Popen(
         [*command, "--dir", str(folder / "demo"), "--port", str(port)],
