@@ -167,6 +167,8 @@ def page(ledger: str, scope_id: ScopeId, policy: Path, folder: Path, port: int, 
 
     Nobody else reaches it: it listens on loopback, and its address has a secret.
     """
+    if not is_url(ledger):
+        raise click.UsageError("notices are sent to the ledger's web address")
     with HttpTransport() as transport:
         desk = Desk(folder, ledger, scope_id, policy, transport)
         server = make_server("127.0.0.1", port, Flask("page"), threaded=True, request_handler=SilentHandler)

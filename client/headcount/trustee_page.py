@@ -1,9 +1,10 @@
 """A page on the trustee's own machine, for trustees who do not use terminals: check, release, destroy.
 
 It calls what the commands call. It listens on loopback only, and answers nobody without the secret that the
-program draws at its start and hands over in the address: the first page keeps it in a cookie. Other sites
-cannot send its forms (SameSite, a token in each, Origin), nor reach it by a name of their own (Host). It has
-no script, and loads nothing.
+program draws at its start and hands over in the address: the first page keeps it in a cookie, which the
+browser sends to this address only, not to other programs on other ports. Other sites cannot send its forms
+(SameSite, a token in each, Origin), nor reach it by a name of their own (Host). It has no script, and loads
+nothing.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Page:
         self._desk = desk
         self._host = host
         self._stop = stop
+        self._root = f"/{draw()}/"  # cookies know no ports, but paths
         self._secret = draw()  # in the address and the cookie
         self._token = draw()  # in the forms
         self._template = resources.files("headcount").joinpath("trustee_page.html").read_text("utf-8")
@@ -114,7 +116,7 @@ class Page:
     @property
     def address(self) -> str:
         """What the trustee opens."""
-        return f"http://{self._host}/open/{self._secret}"
+        return f"http://{self._host}{self._root}open/{self._secret}"
 
     def app(self) -> Flask:
         """The application behind it."""
@@ -122,19 +124,20 @@ class Page:
         app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
         app.before_request(self._guard)
         app.after_request(_harden)
-        app.get("/open/<secret>")(self._open)
-        app.get("/")(self._show)
-        app.post("/check")(self._check)
+        root = self._root
+        app.get(f"{root}open/<secret>")(self._open)
+        app.get(root)(self._show)
+        app.post(f"{root}check")(self._check)
         for name, action in (("release", self._desk.release), ("destroy", self._desk.destroy)):
-            app.get(f"/{name}", endpoint=f"ask-{name}")(partial(self._ask, name))
-            app.post(f"/{name}", endpoint=name)(partial(self._do, name, action))
-        app.post("/stop")(self._end)
+            app.get(f"{root}{name}", endpoint=f"ask-{name}")(partial(self._ask, name))
+            app.post(f"{root}{name}", endpoint=name)(partial(self._do, name, action))
+        app.post(f"{root}stop")(self._end)
         return app
 
     def _guard(self) -> None:
         if request.host != self._host:
             abort(421)  # by another name: a page of somebody else that has this address
-        if request.endpoint is not None and request.path.startswith("/open/"):
+        if request.endpoint is not None and request.path.startswith(f"{self._root}open/"):
             return
         if not _same(request.cookies.get(COOKIE, ""), self._secret):
             abort(403)
@@ -146,9 +149,8 @@ class Page:
     def _open(self, secret: str) -> Response:
         if not _same(secret, self._secret):
             abort(403)
-        answer = redirect("/", 303)
-        answer.set_cookie(COOKIE, self._secret, httponly=True, samesite="Strict")
-        assert isinstance(answer, Response)  # noqa: S101 that of Flask
+        answer = self._back()
+        answer.set_cookie(COOKIE, self._secret, path=self._root, httponly=True, samesite="Strict")
         return answer
 
     def _show(self) -> Response:
@@ -186,7 +188,7 @@ class Page:
         return self._render(done=_words()[1]["stopped"], is_stopped=True)
 
     def _back(self) -> Response:
-        answer = redirect("/", 303)
+        answer = redirect(self._root, 303)
         assert isinstance(answer, Response)  # noqa: S101 that of Flask
         return answer
 

@@ -34,11 +34,14 @@ class Visitor:
         self.client = Client(self.page.app())
         self.story = story
 
+    def at(self, path: str) -> str:
+        return self.page.address.partition(HOST)[2].partition("/open/")[0] + path
+
     def get(self, path: str, **options: Any) -> TestResponse:
-        return self.client.get(path, base_url=f"http://{HOST}", **options)
+        return self.client.get(self.at(path), base_url=f"http://{HOST}", **options)
 
     def enter(self) -> str:
-        answer = self.get(self.page.address.partition(HOST)[2], follow_redirects=True)
+        answer = self.get("/open" + self.page.address.partition("/open")[2], follow_redirects=True)
         assert answer.status_code == 200
         return answer.text
 
@@ -51,7 +54,7 @@ class Visitor:
         form = {"token": self.token(), **form}
         headers = {"Origin": f"http://{HOST}", **(headers or {})}
         options: dict[str, Any] = {"base_url": f"http://{HOST}", "headers": headers}
-        return self.client.post(path, data=form, follow_redirects=True, **options)
+        return self.client.post(self.at(path), data=form, follow_redirects=True, **options)
 
 
 @pytest.fixture
@@ -128,11 +131,12 @@ def test_only_the_browser_that_has_the_address_gets_anything(visitor: Visitor) -
     for path in ("/", "/release", "/destroy", "/nothing", "/open/guess"):
         assert visitor.get(path).status_code == 403
     visitor.enter()
-    cookie = visitor.client.get_cookie(COOKIE, domain="127.0.0.1")
-    assert cookie is not None
+    cookie = visitor.client.get_cookie(COOKIE, domain="127.0.0.1", path=visitor.at("/"))
+    assert cookie is not None  # for this path alone: another program's port gets no cookie of ours
     assert (cookie.http_only, cookie.same_site) == (True, "Strict")
-    visitor.client.set_cookie(COOKIE, "guess", domain="127.0.0.1")
+    visitor.client.set_cookie(COOKIE, "guess", domain="127.0.0.1", path=visitor.at("/"))
     assert visitor.get("/").status_code == 403
+    assert visitor.client.get("/", base_url=f"http://{HOST}").status_code == 403
 
 
 def test_other_sites_send_no_forms(visitor: Visitor) -> None:
@@ -146,7 +150,7 @@ def test_other_sites_send_no_forms(visitor: Visitor) -> None:
         answer = visitor.post("/check", headers, token=token)
         assert answer.status_code == 403
     renamed = {"base_url": "http://evil.example:4711"}
-    assert visitor.client.get("/", **renamed).status_code == 421
+    assert visitor.client.get(visitor.at("/"), **renamed).status_code == 421
     assert visitor.client.get(visitor.page.address.partition(HOST)[2], **renamed).status_code == 421
     assert visitor.post("/check", filler="x" * 5000).status_code == 413
 
@@ -229,10 +233,12 @@ def test_the_command_says_where_the_page_is(
     stop: Callable[[Any], None] = lambda server: server.server_close()  # noqa: E731
     monkeypatch.setattr("werkzeug.serving.ThreadedWSGIServer.serve_forever", stop)
     (tmp_path / "policy").write_bytes(story.world.policy)
-    target = [str(story.world.ledger.config.public), story.scope.scope_id.hex()]
     options = ["--policy", str(tmp_path / "policy"), "--dir", str(story.trustees[0].path)]
+    public = str(story.world.ledger.config.public)
+    assert CliRunner().invoke(command, ["page", public, "00" * 32, *options]).exit_code == 2
+    target = [LEDGER, story.scope.scope_id.hex()]
     done = CliRunner().invoke(command, ["page", *target, *options])
     assert done.exit_code == 0, done.output
     address, last = done.stdout.splitlines()
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/open/[A-Za-z0-9_-]{43}", address)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[A-Za-z0-9_-]{43}/open/[A-Za-z0-9_-]{43}", address)
     assert (last, opened) == ("stopped", [address])
