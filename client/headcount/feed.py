@@ -75,7 +75,7 @@ def _words(statement: Statement, tag: str, manifest: Manifest) -> tuple[str, str
         return body["title"][best], body["text"][best]
     purposes = manifest.contacts.purposes if manifest.contacts is not None else ()
     names = {purpose.name: purpose.text[tag] for purpose in purposes}
-    title = names.get(body["purpose"], body["purpose"])
+    title = str(names.get(body["purpose"], body["purpose"]))
     return title, f"{body['number']} × {title} (SHA-256 {body['template']})"
 
 

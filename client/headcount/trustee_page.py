@@ -29,6 +29,8 @@ from headcount_spec.text import format_day
 COOKIE = "headcount-trustee"
 MAX_FORM_BYTES = 4096
 
+Line = tuple[str, dict[str, object]]  # one of the words, and what its braces stand for
+
 
 class Desk(Protocol):
     """What the page can have done; each audits the whole ledger first."""
@@ -36,15 +38,19 @@ class Desk(Protocol):
     @property
     def name(self) -> str:
         """The trustee's."""
+        ...
 
     def check(self) -> Checked:
         """How the campaign stands."""
+        ...
 
     def release(self) -> Checked:
         """Publish the key."""
+        ...
 
     def destroy(self) -> Checked:
         """Destroy the key."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,8 @@ class Finding:
     """What an audit has shown, as the page tells it."""
 
     title: str
-    verdict: tuple[str, dict[str, object]]
-    lines: tuple[tuple[str, dict[str, object]], ...]
+    verdict: Line
+    lines: tuple[Line, ...]
     actions: tuple[str, ...]  # release, destroy: what may be done now
     t: int
 
@@ -81,15 +87,17 @@ class Finding:
         else:
             verdict = ("failed" if checked.is_over else "open"), {**count, "day": last}
             may = "destroy" if checked.is_over and own not in scope.those_who("destruction") else ""
-        lines: list[tuple[str, dict[str, object]]] = [
+        lines: list[Line] = [
             ("audited", {"size": report.size, "origin": report.origin, "root": report.root.hex()}),
             ("witnessed", {"names": list(report.cosigners)}),
-            *([] if checked.is_witnessed else [("unwitnessed", dict[str, object]())]),
-            ("needed", {"t": scope.trustees.t, "n": len(scope.trustees.members)}),
         ]
+        if not checked.is_witnessed:
+            lines.append(("unwitnessed", {}))
+        lines.append(("needed", {"t": scope.trustees.t, "n": len(scope.trustees.members)}))
         for type, word in (("enrolment", "signed"), ("release", "released"), ("destruction", "destroyed")):
             lines.append((word, {"names": [scope.name(i) for i in scope.those_who(type)]}))
-        lines += [("misfit", {"name": who}) for who in trustees.misfits(checked)]
+        for who in trustees.misfits(checked):
+            lines.append(("misfit", {"name": who}))
         if not may:
             lines.append(("nothing", {}))
         return cls(campaign.title_text, verdict, tuple(lines), (may,) if may else (), scope.trustees.t)
@@ -221,7 +229,7 @@ def _words() -> tuple[str, Words]:
     return words_for([tag for tag, _ in request.accept_languages])
 
 
-def _say(words: Words, line: tuple[str, dict[str, object]]) -> str:
+def _say(words: Words, line: Line) -> str:
     name, values = line
     names = values.get("names")
     if isinstance(names, list):

@@ -365,6 +365,7 @@ port = {self.ports.smtp}
         For another scope than the campaign with left, the contact of a contact scope.
         """
         choice = campaign.MOVE_AND_HELP if number % 3 == 2 else campaign.MOVE
+        own: dict[str, Any] = {"choice": choice} if scope_id is None else left
         prove.prove(
             file,
             self.ledger_url,
@@ -373,7 +374,7 @@ port = {self.ports.smtp}
             transport=self.transport,
             ask=self.answers(self.address(number)),
             day=day_of(int(time.time())),
-            **({"choice": choice} if scope_id is None else left),
+            **own,
         )
 
     def answers(self, address: str) -> Callable[[Question], str]:
