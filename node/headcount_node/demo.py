@@ -52,6 +52,7 @@ from headcount_spec.text import day_of, encode_base64
 
 THREADS = 8  # signers at once
 TICK_S = 3  # between two batches; a real ledger takes an hour or a day
+LATE_S = 0.4  # so much later than its tick a busy machine may begin a batch
 WAVE = 100  # signers who pledge within one tick
 DOMAIN_SIGNERS = 100  # per mail domain, below the issuer's quota
 _CODE = re.compile(r"\b[0-9]{8}\b")
@@ -407,7 +408,7 @@ port = {self.ports.smtp}
 
     def sleep_to_tick(self) -> None:
         """Until a batch was just sealed: who pledges now has the whole tick to be joined by others."""
-        time.sleep(TICK_S - time.time() % TICK_S + 0.1)
+        time.sleep(TICK_S - time.time() % TICK_S + LATE_S)
 
     def view(self) -> LedgerView:
         """The ledger as its files show it now."""

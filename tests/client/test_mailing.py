@@ -142,6 +142,9 @@ def test_a_mailing_is_announced_and_each_reader_gets_one_mail(
     assert mail["To"] == "reader0@example.org"
     assert mail["Subject"] == "It is reached"
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    with desk.state() as state:
+        found = mailing.read(state)
+    assert mail["Message-ID"] == f"<{found.message_id(KEY, 0)}@example.org>"
     link = mail["List-Unsubscribe"].strip("<>")
     text = mail.get_content()
     assert text.count(link) == 2
