@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-long coverage check vectors bench wheel clean
+.PHONY: run test test-long coverage check vectors bench wheel web clean
 
 run: .venv/ready
+	$(BIN)/python client/web/build.py --if-possible
 	$(BIN)/headcount demo $(ARGS)
 
 test: .venv/dev
@@ -40,5 +41,8 @@ wheel: .venv/dev
 	$(BIN)/pip install -q -e '.[dev]'
 	touch $@
 
+web: .venv/dev
+	$(BIN)/python client/web/build.py
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis client/headcount/web client/web/.build client/web/node_modules

@@ -14,3 +14,5 @@ if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$(id -u
     apt-get install -q -y --no-install-recommends strace
 fi
 (cd conformance/npm && npm ci --no-progress)
+# The pages: what builds and tests them.
+../.venv/bin/python ../client/web/build.py

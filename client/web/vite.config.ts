@@ -1,0 +1,36 @@
+import { resolve } from "node:path";
+import { defineConfig } from "vite";
+
+// The pages: signing and audit, with the worker and what they share. Paths are relative, so that a
+// node may serve them under any prefix and a mirror from a folder. build.mjs runs this twice: once for the
+// pages, once in mode "counter" for the one file that other sites embed.
+const root = import.meta.dirname;
+const out = process.env.HEADCOUNT_WEB_OUT ?? resolve(root, "../headcount/web");
+
+export default defineConfig(({ mode }) => ({
+  root,
+  base: "./",
+  worker: { format: "es" },
+  build: {
+    outDir: out,
+    emptyOutDir: mode !== "counter",
+    target: ["es2022", "chrome105", "firefox113", "safari16.4"],
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0, // the CSP allows no data: URL
+    sourcemap: false,
+    reportCompressedSize: false,
+    ...(mode === "counter"
+      ? {
+          lib: {
+            entry: resolve(root, "src/counter/element.ts"),
+            formats: ["es"],
+            fileName: () => "headcount-counter.js",
+          },
+        }
+      : {
+          rollupOptions: {
+            input: { sign: resolve(root, "sign.html"), audit: resolve(root, "audit.html") },
+          },
+        }),
+  },
+}));
