@@ -1,11 +1,11 @@
 // Scopes and their manifests: where one human counts once. Bytes are taken as they are or refused.
-import { concat, equal, hex, utf8, type Bytes } from "./bytes.ts";
+import { equal, hex, type Bytes } from "./bytes.ts";
 import { MalformedError, ScopeClosedError } from "./errors.ts";
 import { parseCanonical, type Json } from "./jcs.ts";
 import { LANGUAGE, LINE, Members, checkUnique, type Labels } from "./members.ts";
 import { MAX_ISSUERS, NO_SEALED_HASH, PLAIN, SEALED } from "./pledge.ts";
 import { Policy } from "./policy.ts";
-import { sha256 } from "./sha256.ts";
+import { scopeHash } from "./scope_id.ts";
 import {
   LEVEL, MAX_LABEL_CHARS, MAX_TEXT_CHARS, ORIGIN, readAction, readContinues, readIssuer, readLedger, readOption,
   readOrganisers, readTier, readTrustees, type ActionDate, type Continues, type IssuerTerms, type LedgerTerms,
@@ -17,12 +17,6 @@ import { TOKEN_TYPE, challengeDigest, tokenInput, type TokenChallenge } from "./
 const MAX_MANIFEST_BYTES = 60_000;
 const KINDS = ["campaign", "round", "checkin", "contact"];
 const ELIGIBLE = ["anyone", "parent-token-holders"];
-const DOMAIN = utf8("headcount/scope/v1\0");
-
-/** The identifier of the scope with these manifest bytes. Protocol, Section 2.2. */
-export function scopeId(manifest: Uint8Array): Bytes {
-  return sha256(concat(DOMAIN, manifest));
-}
 
 /** The terms of a scope, read strictly; two are equal exactly if their bytes are. */
 export interface Manifest {
@@ -66,7 +60,7 @@ export function parseManifest(data: Bytes): Manifest {
   members.integer("headcount", 1, 1);
   const title = members.labels("title", undefined, MAX_LABEL_CHARS, LINE);
   const languages = Object.keys(title).sort();
-  const id = scopeId(data);
+  const id = scopeHash(data);
   const manifest: Manifest = {
     raw: data,
     json,
