@@ -38,7 +38,7 @@ function isNative(): Promise<boolean> {
     try {
       const key = Uint8Array.from(atob("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="), (c) => c.charCodeAt(0));
       const signature = Uint8Array.from(
-        atob("5VZDAMNgrHKQhuLMgG6CioSHfx645dl02HPgZSJJAVVfuIIVkKM7rMYeOXAc+bRr0lv18FlbvjJGUUFDjnoQCw=="),
+        atob("5VZDAMNgrHKQhuLMgG6CioSHfx645dl02HPgZSJJAVVfuIIVkKM7rMYeOXAc+bRr0lv18FlbviRlUUFDjnoQCw=="),
         (c) => c.charCodeAt(0),
       );
       const imported = await crypto.subtle.importKey("raw", key, "Ed25519", false, ["verify"]);
