@@ -29,7 +29,14 @@ export default defineConfig(({ mode }) => ({
         }
       : {
           rollupOptions: {
-            input: { sign: resolve(root, "sign.html"), audit: resolve(root, "audit.html") },
+            // The pages' HTML is the node's, rendered for readers without script; these are what it names.
+            input: {
+              sign: resolve(root, "src/pages/sign.ts"),
+              check: resolve(root, "src/pages/check.ts"),
+              audit: resolve(root, "src/pages/audit.ts"),
+              headcount: resolve(root, "src/styles/headcount.css"),
+            },
+            output: { entryFileNames: "assets/[name]-[hash].js" },
           },
         }),
   },

@@ -1,0 +1,112 @@
+"""What a ledger says of a scope, verified as an auditor's reader would: for pages and badges.
+
+Checkpoint, witnesses as the manifest demands them, the last seal's inclusion, and the totals file under the hash in
+the seal. A page of this node shows no number that its own ledger has not published and signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from headcount.scope_view import find_scope
+from headcount_ledger.reader.view import LedgerView, open_ledger
+from headcount_spec.errors import NotFoundError, ProofError, ProtocolError
+from headcount_spec.policy import Policy
+from headcount_spec.scope import Manifest, ScopeId
+from headcount_spec.seal import Seal
+from headcount_spec.tile import Fetch
+from headcount_spec.totals import decode_totals, totals_path
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The count of one scope at the last seal."""
+
+    gross: int
+    live: int
+    batch: int
+    day: int  # of the batch
+    size: int  # entries of the ledger
+
+    @property
+    def withdrawn(self) -> int:
+        """How many pledges were taken back."""
+        return self.gross - self.live
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was verified under one checkpoint."""
+
+    view: LedgerView
+    seal: Seal
+    totals: Mapping[ScopeId, tuple[int, int]]
+
+
+def policy_of(manifest: Manifest) -> Policy:
+    """The trust policy that the terms themselves demand: the ledger's key and the terms' witnesses."""
+    return Policy.from_bytes(f"log {manifest.ledger.key.to_text()}\n{manifest.witnesses}".encode())
+
+
+class Counts:
+    """The counts of the scopes that one ledger holds. Threads may share it."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._lock = threading.Lock()
+        self._seen: dict[bytes, tuple[bytes, _Seen]] = {}  # policy → (checkpoint, what it holds)
+        self._texts: dict[ScopeId, Mapping[str, str]] = {}
+
+    def of(self, manifest: Manifest) -> Count | None:
+        """The verified count; None where the ledger does not answer, has no batch, or does not verify."""
+        try:
+            seen = self._look(manifest)
+        except (ProtocolError, OSError):
+            return None
+        gross, live = seen.totals.get(manifest.scope_id, (0, 0))
+        return Count(gross, live, seen.seal.batch, seen.seal.day, seen.view.size)
+
+    def texts(self, manifest: Manifest) -> Mapping[str, str]:
+        """The full texts by language, as the ledger publishes them; they never change once they are complete."""
+        known = self._texts.get(manifest.scope_id)
+        if known is not None:
+            return known
+        try:
+            found = find_scope(self._look(manifest).view, manifest.scope_id, need_openings=False).texts
+        except (ProtocolError, OSError):
+            return {}
+        if set(found) >= set(manifest.texts):
+            self._texts[manifest.scope_id] = found
+        return found
+
+    def _look(self, manifest: Manifest) -> _Seen:
+        policy = policy_of(manifest)
+        name = policy.to_bytes()
+        raw = self._fetch("checkpoint")
+        with self._lock:
+            kept = self._seen.get(name)
+        if kept is not None and kept[0] == raw:
+            return kept[1]
+        view = open_ledger(_fixed(self._fetch, raw), policy)
+        seen = _read(view)
+        with self._lock:
+            self._seen[name] = (raw, seen)
+        return seen
+
+
+def _read(view: LedgerView) -> _Seen:
+    if view.size == 0:
+        raise NotFoundError("the ledger has no batch yet")
+    seal = Seal.from_bytes(view.entry(view.size - 1))
+    data = view.fetch(totals_path(seal.batch))
+    if hashlib.sha256(data).digest() != seal.totals:
+        raise ProofError("the totals are not those of the seal")
+    return _Seen(view, seal, decode_totals(data))
+
+
+def _fixed(fetch: Fetch, checkpoint: bytes) -> Callable[[str], bytes]:
+    """The same files, with this checkpoint: the published one may move on meanwhile."""
+    return lambda path: checkpoint if path == "checkpoint" else fetch(path)

@@ -1,0 +1,204 @@
+"""The pages of the public origin: what is counted here, a campaign to read and sign, the audit, badges.
+
+    GET /                                 /in/<language>
+    GET /sign/<scope>                     /sign/<scope>/<language>
+    GET /audit                            /audit/<language>
+    GET /badge/<scope>.svg | .png         /badge/<scope>/<language>.svg
+
+Nothing is remembered of a reader: the language is in the address, or in Accept-Language. The pages are whole
+without script; what a script needs stands in them as data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, render_template, request
+
+from headcount.catalogue import LANGUAGES, Catalogue, catalogue, choose
+from headcount_node.site import badge
+from headcount_node.site.assets import Assets
+from headcount_node.site.counted import Counts, policy_of
+from headcount_node.site.crowd import crowd
+from headcount_node.site.headers import protect
+from headcount_node.site.wording import checks, level
+from headcount_spec.errors import NotFoundError
+from headcount_spec.fingerprint import fingerprint
+from headcount_spec.scope import Manifest, ScopeId
+from headcount_spec.text import day_of, decode_hex
+from headcount_verifier import Redeemer
+
+SIGN_MESSAGES = ("app.", "error.", "check.done_tab", "check.copy")
+AUDIT_MESSAGES = ("audit.", "error.", "level.")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the pages are made of."""
+
+    redeemer: Redeemer
+    counts: Counts
+    assets: Assets
+    ledger: str  # where the ledger is read: "/ledger" on this origin, else its URL
+    clock: Callable[[], float] = time.time
+
+
+def pages_blueprint(site: Site) -> Blueprint:
+    """All pages of the public origin."""
+    pages = Blueprint("pages", __name__, template_folder="templates")
+
+    @pages.get("/")
+    @pages.get("/in/<language>")
+    def front(language: str | None = None) -> Response:
+        words = _words(language)
+        scopes = [_facts(site, site.redeemer.manifest(scope_id), words) for scope_id in site.redeemer.scope_ids()]
+        body = _render(site, "front.html", words, scopes=scopes, here="/in/")
+        return protect(_page(body, words))
+
+    @pages.get("/sign/<scope>")
+    @pages.get("/sign/<scope>/<language>")
+    def sign(scope: str, language: str | None = None) -> Response:
+        manifest = _manifest(site, scope)
+        words = _words(language)
+        facts = _facts(site, manifest, words)
+        texts = site.counts.texts(manifest)
+        tag = facts["language"]
+        today = day_of(int(site.clock()))
+        data = {
+            "scope": manifest.scope_id.hex(),
+            "ledger": site.ledger,
+            "language": words.language,
+            "issuers": [{"name": issuer.name, "url": issuer.url} for issuer in manifest.issuers],
+        }
+        body = _render(
+            site,
+            "sign.html",
+            words,
+            here=f"/sign/{scope}/",
+            entry="sign.js",
+            data=data,
+            messages=words.subset(*SIGN_MESSAGES),
+            text=texts.get(tag, ""),
+            words8=fingerprint(manifest.scope_id),
+            issuers=checks(manifest, words),
+            is_open=manifest.opens <= today <= manifest.closes,
+            is_early=today < manifest.opens,
+            ledger=site.ledger,
+            public=manifest.origins[0],
+            **facts,
+        )
+        connect = [_origin_of(issuer.url) for issuer in manifest.issuers]
+        if not site.ledger.startswith("/"):
+            connect.append(_origin_of(site.ledger))
+        return protect(_page(body, words), connect)
+
+    @pages.get("/audit")
+    @pages.get("/audit/<language>")
+    def audit(language: str | None = None) -> Response:
+        words = _words(language)
+        scope_ids = site.redeemer.scope_ids()
+        policy = policy_of(site.redeemer.manifest(scope_ids[0])).to_bytes().decode() if scope_ids else ""
+        body = _render(
+            site,
+            "audit.html",
+            words,
+            here="/audit/",
+            entry="audit.js",
+            data={"ledger": site.ledger, "language": words.language},
+            messages=words.subset(*AUDIT_MESSAGES),
+            policy=policy,
+            ledger=site.ledger,
+        )
+        # An auditor may read any ledger or mirror, wherever it stands.
+        return protect(_page(body, words), ["https:", "http:"], worker=True)
+
+    @pages.get("/badge/<scope>.svg")
+    @pages.get("/badge/<scope>/<language>.svg")
+    def badge_svg(scope: str, language: str | None = None) -> Response:
+        manifest = _manifest(site, scope)
+        words = _words(language)
+        image = badge.svg(manifest, site.counts.of(manifest), words)
+        return _image(image.encode(), "image/svg+xml")
+
+    @pages.get("/badge/<scope>.png")
+    def badge_png(scope: str) -> Response:
+        manifest = _manifest(site, scope)
+        return _image(badge.png(manifest, site.counts.of(manifest)), "image/png")
+
+    return pages
+
+
+def common(site_assets: Assets, words: Catalogue, here: str, entry: str | None) -> dict[str, Any]:
+    """What every page is rendered with."""
+    return {
+        "words": words,
+        "t": words.text,
+        "language_of_page": words.language,
+        "home": f"/in/{words.language}",
+        "direction": words.direction,
+        "tongues": [(tag, catalogue(tag).text("language")) for tag in LANGUAGES],
+        "here": here,
+        "style": site_assets.entry("headcount.css"),
+        "script": site_assets.entry(entry) if entry else None,
+        "build": site_assets.hash,
+    }
+
+
+def _render(site: Site, template: str, words: Catalogue, here: str, entry: str | None = None, **values: Any) -> str:
+    return render_template(template, **common(site.assets, words, here, entry), **values)
+
+
+def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
+    tag = words.language if words.language in manifest.title else manifest.language
+    count = site.counts.of(manifest)
+    live = count.live if count else 0
+    share = min(1.0, live / manifest.threshold)
+    return {
+        "manifest": manifest,
+        "language": tag,
+        "scope": manifest.scope_id.hex(),
+        "count": count,
+        "live": words.number(live),
+        "level": level(manifest, live, words),
+        "threshold": words.number(manifest.threshold),
+        "percent": words.percent(int(share * 100) / 100),
+        "crowd": crowd(live, manifest.threshold),
+        "is_reached": count is not None and live >= manifest.threshold,
+        "closed": day_of(int(site.clock())) > manifest.closes,
+    }
+
+
+def _words(language: str | None) -> Catalogue:
+    if language is not None and language not in LANGUAGES:
+        raise NotFoundError("this page is not there in that language")
+    return catalogue(choose(language, request.headers.get("Accept-Language")))
+
+
+def _manifest(site: Site, scope: str) -> Manifest:
+    return site.redeemer.manifest(ScopeId(decode_hex(scope, 32)))
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _page(body: str, words: Catalogue) -> Response:
+    response = Response(body, content_type="text/html; charset=utf-8")
+    response.headers["Content-Language"] = words.language
+    response.headers["Vary"] = "Accept-Language"
+    return response
+
+
+def _image(data: bytes, media_type: str) -> Response:
+    response = Response(data, content_type=media_type)
+    response.headers["Cache-Control"] = "public, max-age=60"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers["Vary"] = "Accept-Language"
+    return response
+
