@@ -233,3 +233,29 @@ def test_the_rows_of_batches_lead_to_the_count(auditor: Auditor) -> None:
     assert live == {scope: count["count"] for scope, count in scopes.items()}
     assert pledges == {scope: count["gross"] for scope, count in scopes.items()}
     assert [row["day"] for row in found["rows"]] == [batch.day for batch in ledgers.sample().batches]
+
+
+def test_a_sample_tells_what_it_saw_and_what_it_is_worth(auditor: Auditor) -> None:
+    whole = ledgers.long(600)
+    scope = ledgers.campaign().scope_id.hex()
+    found = auditor(whole, sample=3)
+    assert (found["bundles"], found["bundlesInAll"], found["largestHiddenShare"]) == (3, 3, 0)
+    assert (found["pledges"], found["invalid"]) == (3, 0)
+    assert found["scopes"] == {scope: 3}
+    # One bundle of three: two thirds could be wrong and not show, and more.
+    assert auditor(whole, sample=1)["largestHiddenShare"] == pytest.approx(0.99)
+
+
+def test_a_sample_shows_what_is_wrong_in_what_it_reads(auditor: Auditor) -> None:
+    one = ledgers.campaign()
+    pledges = [manifests.pledge(one, 0), ledgers.forged_pledge(one, 3)]
+    notices = [manifests.manifest_notice(one), *manifests.text_notices(one), *manifests.openings(one)]
+    ledger = ledgers.build((Batch(OPENS - 1, raw(*notices)), Batch(OPENS, raw(*pledges))))
+    found = auditor(ledger, sample=1)
+    assert (found["pledges"], found["invalid"]) == (2, 1)
+    for index in (0, 1, 2):
+        changed = ledgers.long(600)
+        path = f"tile/entries/{index:03d}" + (".p/88" if index == 2 else "")
+        data = changed.files[path]
+        changed.files[path] = data[:-1] + bytes([data[-1] ^ 1])
+        assert auditor(changed, sample=3) == {"error": "bad-proof"}

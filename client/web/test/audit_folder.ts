@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Worker } from "node:worker_threads";
 import { audit, type Snapshot } from "../src/audit/audit.ts";
+import { sample } from "../src/audit/sample.ts";
 import type { Receipt } from "../src/audit/receipt.ts";
 import { PoolScanner, type Said, type Scanner, type WorkerLike } from "../src/audit/scanner.ts";
 import { fromHex, utf8, type Bytes } from "../src/protocol/bytes.ts";
@@ -20,6 +21,7 @@ interface Job {
   readonly remembered?: readonly string[]; // texts
   readonly receipts?: readonly { readonly leaf: string; readonly proof: string }[];
   readonly workers?: number;
+  readonly sample?: number; // so many bundles
   readonly keep?: string; // a name under which to keep the state, and from which to resume
 }
 
@@ -46,6 +48,15 @@ export function pool(size: number): Scanner {
 }
 
 async function run(job: Job): Promise<object> {
+  if (job.sample) {
+    const policy = Policy.fromBytes(fromHex(job.policy));
+    try {
+      const { scopes, ...found } = await sample(folderFetch(job.folder), policy, { bundles: job.sample });
+      return { ...found, scopes: Object.fromEntries([...scopes].map(([id, { live }]) => [id, live])) };
+    } catch (error) {
+      return { error: (error as { code?: string }).code ?? String(error) };
+    }
+  }
   const scanner = job.workers ? pool(job.workers) : undefined;
   const receipts = (job.receipts ?? []).map(({ leaf, proof }): Receipt => {
     return { name: "mine", leafHash: fromHex(leaf), proof: parseProof(utf8(proof)) };

@@ -3,7 +3,7 @@
 // Takes what bundle.ts has parsed and block.ts has found genuine; reads no bundle itself.
 import { checkOrder, sortKey } from "../protocol/batch.ts";
 import { diagnose } from "../protocol/blind_rsa.ts";
-import { hex, type Bytes } from "../protocol/bytes.ts";
+import { equal, hex, type Bytes } from "../protocol/bytes.ts";
 import { ProtocolError, SignatureError } from "../protocol/errors.ts";
 import { lintErrors } from "../protocol/lint.ts";
 import { formatVkey, type VerificationKey } from "../protocol/note.ts";
@@ -104,7 +104,7 @@ export class Recount {
       const { entry, offset, hash, verdict } = slot.leaf;
       if (entry?.kind === "pledge") {
         pledges.push([slot, entry]);
-        increase(leaves, hex(entry.scopeId));
+        increase(leaves, nameOf(entry.scopeId));
       } else if (entry?.kind === "revision") revisions.push([slot, entry]);
       else if (entry?.kind === "notice") notices.push({ index: slot.index, offset, hash, notice: entry });
       else if (verdict?.code) this.#faults.add(verdict.code, verdict.detail, { batch, index: slot.index, offset });
@@ -112,7 +112,7 @@ export class Recount {
     // Notices first: a manifest and its notices may stand in one batch in any order.
     await this.#takeNotices(notices, batch, day);
     for (const [slot, pledge] of pledges) {
-      if (await this.#takePledge(slot, pledge, batch, day)) increase(counted, hex(pledge.scopeId));
+      if (await this.#takePledge(slot, pledge, batch, day)) increase(counted, nameOf(pledge.scopeId));
     }
     for (const [slot, revision] of revisions) await this.#takeRevision(slot, revision, batch, day);
     for (const [id, scope] of this.scopes) {
@@ -163,7 +163,7 @@ export class Recount {
 
   async #takePledge(slot: Slot & { leaf: Leaf }, pledge: Pledge, batch: number, day: number): Promise<boolean> {
     const place = { batch, index: slot.index, offset: slot.leaf.offset };
-    const scope = this.scopes.get(hex(pledge.scopeId));
+    const scope = this.scopes.get(nameOf(pledge.scopeId));
     if (!scope || scope.tally.batch >= batch) {
       await this.#miss(pledge, place, !scope);
       return false;
@@ -280,6 +280,18 @@ async function judgeRevision(
     return ["late-revision", `changes ended on ${formatDay(manifest.freezes)}`];
   }
   return undefined;
+}
+
+let lastId: Uint8Array | undefined;
+let lastName = "";
+
+/** The name of a scope id; most entries in a row are of one scope. */
+function nameOf(id: Uint8Array): string {
+  if (!lastId || !equal(lastId, id)) {
+    lastName = hex(id);
+    lastId = id;
+  }
+  return lastName;
 }
 
 function increase(counts: Map<string, number>, name: string): void {
