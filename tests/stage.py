@@ -1,0 +1,235 @@
+"""A node with a campaign, and a browser that writes down what it sends: the stage of the tests of the pages."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+import nodejs
+import parts
+from headcount import HttpTransport, draft, organiser, scope
+from headcount.catalogue import LANGUAGES
+from headcount_issuer.issuer import Issuer
+from headcount_ledger.reader.fetch import http_fetch
+from headcount_ledger.reader.view import open_ledger
+from headcount_node.config import NodeConfig
+from headcount_node.foundation import Foundation, Mail
+from headcount_node.mailbox import Mailbox
+from headcount_spec import jcs, signature
+from headcount_spec.policy import Policy
+from headcount_spec.scope import Manifest
+from headcount_spec.text import day_of
+from ports import free_ports
+
+CHROMIUM = "/usr/bin/chromium"
+SHOTS = Path(__file__).resolve().parents[1] / ".screenshots"  # kept, ignored by git
+TEXTS = Path(__file__).resolve().parents[1] / "node" / "headcount_node" / "campaign" / "texts"
+MADE_UP = {"it": "Ci spostiamo insieme.\n", "nl": "Wij verhuizen samen.\n", "ru": "Мы уходим вместе.\n"}
+
+
+@functools.cache
+def require() -> None:
+    """The built pages, Playwright and a Chromium."""
+    nodejs.require()
+    if not nodejs.pages().is_built():
+        nodejs.pages().build()
+    import importlib.util
+
+    parts.require(importlib.util.find_spec("playwright"), "playwright, from pip")
+    parts.require(Path(CHROMIUM).exists(), "Chromium")
+
+
+@dataclass
+class Stage:
+    """A node that serves, its post office, and what it was started from."""
+
+    folder: Path
+    url: str
+    issuer_url: str
+    mailbox: Mailbox
+    process: subprocess.Popen[bytes]
+
+    @property
+    def policy(self) -> Path:
+        return self.folder / "node" / "policy"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "node" / "headcount.toml"
+
+    def code(self, address: str) -> str:
+        """The code in the oldest unread mail."""
+        found = re.search(r"\b\d{8}\b", self.mailbox.take(address))
+        assert found
+        return found[0]
+
+    def publish(self, **changes: Any) -> Manifest:
+        """A campaign that is open today, in all languages."""
+        key = self.folder / "organiser.key"
+        if not key.exists():
+            organiser.create_key(key)
+        seed = organiser.read_key(key)
+        folder = self.folder / f"campaign-{changes.get('title', 'first')}"
+        today = day_of(int(time.time()))
+        policy = Policy.from_bytes(self.policy.read_bytes())
+        value = draft.template(
+            LANGUAGES, today=today, policy=policy, organisers=[signature.public_key(seed)], sites=[self.url]
+        )
+        words = json.loads((TEXTS.parent / "terms.json").read_text("utf-8"))
+
+        def said(labels: dict[str, str]) -> dict[str, str]:
+            return {tag: labels.get(tag, labels["en"]) for tag in LANGUAGES}
+
+        value |= {
+            "title": said({"en": changes.pop("title")} if "title" in changes else words["title"]),
+            "addressee": said(words["addressee"]),
+            "data_use": said(words["data_use"]),
+            "end_of_life": said(words["end_of_life"]),
+            "options": [
+                {"number": i, "label": said(words["options"][name])} for i, name in enumerate(("move", "help"), 1)
+            ],
+            "opens": value["opens"],
+            "min_batch": 1,
+            "threshold": 40,
+            **changes,
+        }
+        value["opens"] = time.strftime("%Y-%m-%d", time.gmtime())
+        texts = {
+            tag: (TEXTS / f"{tag}.txt").read_text("utf-8") if (TEXTS / f"{tag}.txt").exists() else MADE_UP[tag]
+            for tag in LANGUAGES
+        }
+        draft.create(folder, {name: item for name, item in value.items() if item is not None})
+        for tag, text in texts.items():
+            (folder / "texts" / f"{tag}.txt").write_text(text, "utf-8")
+        with Issuer.open(NodeConfig.from_file(self.config).issuer) as issuer:  # type: ignore[arg-type]
+            answer = issuer.enrol(jcs.canonicalise(draft.read(folder).manifest))
+            (folder / "manifest.json").write_text(json.dumps(answer.value), "utf-8")  # type: ignore[union-attr]
+            with HttpTransport() as transport:
+                found = scope.publish(
+                    folder, [seed], f"{self.url}/ledger", transport=transport, day=today
+                ).manifest
+                issuer.enrol(found.raw)
+                issuer.send_notices()
+                self._await(transport, policy, lambda size: self._is_open(found))
+        (self.folder / "node" / "scopes" / f"{found.scope_id.hex()}.json").write_bytes(found.raw)
+        return found
+
+    def slips(self, manifest: Manifest, number: int) -> list[str]:
+        """Codes of a sheet."""
+        from headcount_issuer.attesters.in_person import format_code
+
+        with Issuer.open(NodeConfig.from_file(self.config).issuer) as issuer:  # type: ignore[arg-type]
+            _, codes = issuer.make_codes(manifest.scope_id, number)
+            issuer.send_notices()
+        return [format_code(code) for code in codes]
+
+    def sign(self, manifest: Manifest, language: str = "en") -> str:
+        """Where the campaign is signed."""
+        return f"{self.url}/sign/{manifest.scope_id.hex()}/{language}"
+
+    def _is_open(self, manifest: Manifest) -> bool:
+        answer = httpx.get(f"{self.url}/ledger/scopes/{manifest.scope_id.hex()}", trust_env=False)
+        return answer.status_code == 200 and len(answer.text.split()) >= 2 + len(LANGUAGES)
+
+    def _await(self, transport: HttpTransport, policy: Policy, done: Callable[[int], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not done(open_ledger(http_fetch(f"{self.url}/ledger", transport), policy).size):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@contextmanager
+def raised(folder: Path, tick_s: int = 1) -> Iterator[Stage]:
+    """A node on two origins, which are two hosts for a browser."""
+    port, issuer_port, smtp = free_ports(0, 1, 2)
+    url, issuer_url = f"http://localhost:{port}", f"http://127.0.0.1:{issuer_port}"
+    node = folder / "node"
+    Foundation(
+        url, issuer_url, ("email", "in-person"), Mail("127.0.0.1", smtp, "codes@localhost"), tick_s
+    ).create(node)
+    config = node / "headcount.toml"
+    settings = config.read_text("utf-8")
+    settings = re.sub(r'(?m)^personhood = ".*"', f'personhood = "127.0.0.1:{issuer_port}"', settings)
+    config.write_text(settings, "utf-8")
+    mailbox = Mailbox(smtp)
+    mailbox.start()
+    with (folder / "node.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "headcount", "serve", str(config)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ},
+        )
+    try:
+        for address in (f"{url}/ledger/checkpoint", f"{issuer_url}/.well-known/private-token-issuer-directory"):
+            wait_for(address)
+        yield Stage(folder, url, issuer_url, mailbox, process)
+    finally:
+        process.terminate()
+        process.wait(20)
+        mailbox.stop()
+
+
+def wait_for(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if httpx.get(url, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, url
+        time.sleep(0.1)
+
+
+@dataclass
+class Traffic:
+    """Everything that a browser sent."""
+
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def watch(self, context: Any) -> None:
+        context.on("request", self._note)
+        context.on("weberror", lambda error: self.errors.append(str(error.error)))
+        context.on("console", self._say)
+
+    def _note(self, request: Any) -> None:
+        self.requests.append(
+            {
+                "method": request.method,
+                "url": request.url,
+                "headers": request.headers,
+                "body": request.post_data_buffer or b"",
+            }
+        )
+
+    def _say(self, message: Any) -> None:
+        if message.type == "error" and "/sessions/challenge" not in str(message.location):
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    def to(self, origin: str) -> list[dict[str, Any]]:
+        return [request for request in self.requests if request["url"].startswith(origin + "/")]
+
+
+def shot(page: Any, name: str, full: bool = True) -> None:
+    """Keep a picture of a page, to be looked at."""
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=full)
+
+
+def clean_shots() -> None:
+    shutil.rmtree(SHOTS, ignore_errors=True)

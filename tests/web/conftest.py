@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import stage as stages
+from headcount_spec.scope import Manifest
+from stage import CHROMIUM, Stage, Traffic
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stages.require()
+    stages.clean_shots()
+    with stages.raised(tmp_path_factory.mktemp("stage")) as raised:
+        yield raised
+
+
+@pytest.fixture(scope="session")
+def campaign(stage: Stage) -> Manifest:
+    return stage.publish()
+
+
+@pytest.fixture(scope="session")
+def slip_campaign(stage: Stage) -> Manifest:
+    return stage.publish(title="Codes on slips", level="in-person", options=None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    stages.require()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def traffic() -> Traffic:
+    return Traffic()
+
+
+@pytest.fixture
+def page(browser: Any, traffic: Traffic) -> Iterator[Any]:
+    """A page of a person who was never here."""
+    context = browser.new_context(viewport={"width": 420, "height": 820}, locale="en-GB")
+    context.set_default_timeout(10_000)
+    traffic.watch(context)
+    yield context.new_page()
+    context.close()
