@@ -63,19 +63,6 @@ export class Policy {
     return Policy.fromBytes(utf8(text));
   }
 
-  /** The policy file in one spelling: logs, witnesses, groups, quorum. */
-  toBytes(): Bytes {
-    const join = (...fields: (string | undefined)[]): string => `${fields.filter((f) => f !== undefined).join(" ")}\n`;
-    return encode(
-      [
-        ...this.logs.map((log) => join("log", formatVkey(log.key), log.url)),
-        ...this.witnesses.map((w) => join("witness", w.name, formatVkey(w.key), w.url)),
-        ...this.groups.map((g) => join("group", g.name, String(g.k), ...g.members)),
-        join("quorum", this.quorum),
-      ].join(""),
-    );
-  }
-
   /** The keys of the log with this origin line; a log that changes its key has two for a while. */
   logKeys(origin: string): VerificationKey[] {
     return this.logs.filter((log) => log.key.name === origin).map((log) => log.key);
@@ -120,6 +107,19 @@ export class Policy {
     }
     if (!witnessed.has(this.quorum)) throw new UnknownKeyError("witness quorum not reached");
   }
+}
+
+/** The policy file in one spelling: logs, witnesses, groups, quorum. */
+export function encodePolicy(policy: Policy): Bytes {
+  const join = (...fields: (string | undefined)[]): string => `${fields.filter((f) => f !== undefined).join(" ")}\n`;
+  return encode(
+    [
+      ...policy.logs.map((log) => join("log", formatVkey(log.key), log.url)),
+      ...policy.witnesses.map((w) => join("witness", w.name, formatVkey(w.key), w.url)),
+      ...policy.groups.map((g) => join("group", g.name, String(g.k), ...g.members)),
+      join("quorum", policy.quorum),
+    ].join(""),
+  );
 }
 
 class Parser {

@@ -1,9 +1,7 @@
 // The published resources of the ledger: hash tiles and entry bundles, c2sp.org/tlog-tiles.
 import type { Bytes } from "./bytes.ts";
 import { MalformedError, NotFoundError } from "./errors.ts";
-import {
-  HASH_BYTES, MAX_SIZE, consistencyPath, cutHashes, inclusionPath, root, rootFromSubtrees, type Subtree,
-} from "./merkle.ts";
+import { HASH_BYTES, MAX_SIZE, cutHashes, inclusionPath, root, type Subtree } from "./merkle.ts";
 
 export const TILE_WIDTH = 256;
 export const TILE_BYTES = TILE_WIDTH * HASH_BYTES;
@@ -154,16 +152,8 @@ export class TileReader {
     return root(cutHashes(data.subarray(start, start + width * HASH_BYTES)));
   };
 
-  root(size = this.size): Promise<Uint8Array> {
-    return rootFromSubtrees(this.hash, size);
-  }
-
   inclusionProof(index: number, size = this.size): Promise<Uint8Array[]> {
     return inclusionPath(this.hash, index, size);
-  }
-
-  consistencyProof(old: number, size = this.size): Promise<Uint8Array[]> {
-    return consistencyPath(this.hash, old, size);
   }
 }
 

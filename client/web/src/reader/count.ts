@@ -4,8 +4,8 @@
 import { equal, fromAscii, fromUtf8, hex, utf8, type Bytes } from "../protocol/bytes.ts";
 import { MalformedError, NotFoundError, ProofError, SignatureError, UnknownKeyError } from "../protocol/errors.ts";
 import { isAvailable } from "../protocol/ed25519.ts";
-import { leafHash, verifyInclusion } from "../protocol/merkle.ts";
-import { parseVkey, verifyNote, formatVkey } from "../protocol/note.ts";
+import { inclusionPath, leafHash, verifyInclusion } from "../protocol/merkle.ts";
+import { parseVkey, verifyNote } from "../protocol/note.ts";
 import { Policy, type Cosignature } from "../protocol/policy.ts";
 import { parseCheckpoint } from "../protocol/checkpoint.ts";
 import { parseSeal } from "../protocol/seal.ts";
@@ -73,11 +73,10 @@ export async function readCount(fetch: Fetch, scope: string, manifest?: Uint8Arr
   const key = parseVkey(terms.ledger.key);
   if (key.name !== origin) throw new UnknownKeyError("checkpoint of another log");
   await verifyNote(signed.note, [key]);
-  const policy = Policy.fromText(`log ${formatVkey(key)}\n${terms.witnesses}`);
-  const cosigners = await policy.verifyCosignatures(signed);
+  const cosigners = await Policy.fromText(terms.witnesses).verifyCosignatures(signed);
   if (!size) throw new NotFoundError("the ledger is empty");
   const data = await reader.entry(size - 1);
-  verifyInclusion(await reader.inclusionProof(size - 1), size - 1, size, leafHash(data), root);
+  verifyInclusion(await inclusionPath(reader.hash, size - 1, size), size - 1, size, leafHash(data), root);
   const seal = parseSeal(data);
   const totals: Bytes = await fetch(totalsPath(seal.batch));
   if (!equal(sha256(totals), seal.totals)) throw new ProofError("the totals are not those of the seal");

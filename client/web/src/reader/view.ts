@@ -2,7 +2,9 @@
 import { equal, type Bytes } from "../protocol/bytes.ts";
 import { openCheckpoint, type Checkpoint, type SignedCheckpoint } from "../protocol/checkpoint.ts";
 import { MisbehaviourError, ProofError, ProtocolError, UnknownKeyError } from "../protocol/errors.ts";
-import { CompactRange, leafHash, verifyConsistency, verifyInclusion } from "../protocol/merkle.ts";
+import {
+  CompactRange, consistencyPath, leafHash, rootFromSubtrees, verifyConsistency, verifyInclusion,
+} from "../protocol/merkle.ts";
 import { formatVkey } from "../protocol/note.ts";
 import { Policy, type VerifiedCheckpoint } from "../protocol/policy.ts";
 import type { Manifest } from "../protocol/scope.ts";
@@ -116,8 +118,8 @@ async function checkContinues(view: LedgerView, old: SignedCheckpoint): Promise<
     throw new MisbehaviourError(`the ledger signed two histories of ${now.size} entries`, evidence);
   }
   if (then.size === now.size || then.size === 0) return;
-  const proof = await view.reader.consistencyProof(then.size);
-  const root = await view.reader.root(then.size);
+  const proof = await consistencyPath(view.reader.hash, then.size, now.size);
+  const root = await rootFromSubtrees(view.reader.hash, then.size);
   // The tiles are authentic if they lead to the signed root: only then is another old root a fork.
   verifyConsistency(proof, then.size, now.size, root, now.root);
   if (!equal(root, then.root)) {
