@@ -4,7 +4,7 @@ BIN := .venv/bin
 .PHONY: run test test-long coverage check vectors bench wheel web clean
 
 run: .venv/ready
-	$(BIN)/python client/web/build.py --if-possible
+	$(BIN)/python client/web/bundle.py --if-possible
 	$(BIN)/headcount demo $(ARGS)
 
 test: .venv/dev
@@ -42,7 +42,7 @@ wheel: .venv/dev
 	touch $@
 
 web: .venv/dev
-	$(BIN)/python client/web/build.py
+	$(BIN)/python client/web/bundle.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis client/headcount/web client/web/.build client/web/node_modules

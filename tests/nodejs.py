@@ -18,8 +18,8 @@ COMPILED = WEB / ".build"
 
 @cache
 def pages() -> ModuleType:
-    """client/web/build.py, which is no package."""
-    spec = importlib.util.spec_from_file_location("headcount_pages", WEB / "build.py")
+    """client/web/bundle.py, which is no package."""
+    spec = importlib.util.spec_from_file_location("headcount_pages", WEB / "bundle.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -15,4 +15,4 @@ if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$(id -u
 fi
 (cd conformance/npm && npm ci --no-progress)
 # The pages: what builds and tests them.
-../.venv/bin/python ../client/web/build.py
+../.venv/bin/python ../client/web/bundle.py

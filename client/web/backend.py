@@ -10,22 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from setuptools import build_meta
-from setuptools.build_meta import *  # noqa: F403
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import build as pages  # noqa: E402
+import bundle
+
+build_sdist = build_meta.build_sdist
+build_editable = build_meta.build_editable  # without the pages: make web builds them beside the sources
+get_requires_for_build_sdist = build_meta.get_requires_for_build_sdist
+get_requires_for_build_editable = build_meta.get_requires_for_build_editable
+prepare_metadata_for_build_wheel = build_meta.prepare_metadata_for_build_wheel
+prepare_metadata_for_build_editable = build_meta.prepare_metadata_for_build_editable
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
     """What setuptools needs, and Node.js if there is none."""
     wanted = build_meta.get_requires_for_build_wheel(config_settings)
-    return [*wanted, *([] if pages.find_node() else [pages.NODE_WHEEL])]
+    return [*wanted, *([] if bundle.find_node() else [bundle.NODE_WHEEL])]
 
 
 def build_wheel(
     wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
 ) -> str:
     """The wheel, with the pages in it."""
-    pages.main()
-    return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+    bundle.main()
+    made: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+    return made

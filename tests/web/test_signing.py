@@ -20,7 +20,6 @@ from headcount_spec.scope import WITHDRAWN, Manifest
 from headcount_spec.tlog_proof import TlogProof
 from story import Town, address_of
 
-
 WITNESS = f"witness w {SigningKey('w.example', bytes(32)).cosigner_key.to_text()}\nquorum w\n".encode()
 
 
