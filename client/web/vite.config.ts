@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { defineConfig, type Plugin } from "vite";
+import { checkCatalogues, checkTemplates, readCatalogues } from "./messages.ts";
 
 // The pages: signing and audit, with the worker and what they share. Paths are relative, so that a
 // node may serve them under any prefix and a mirror from a folder. build.mjs runs this twice: once for the
@@ -17,11 +18,30 @@ const withoutSentences: Plugin = {
   },
 };
 
+// What a counter on a stranger's page says, a file for each language beside it.
+const COUNTER = /^(?:count\.of|counter\.|level\.)/;
+
+function messages(mode: string): Plugin {
+  return {
+    name: "messages",
+    buildStart() {
+      const catalogues = readCatalogues();
+      checkCatalogues(catalogues);
+      checkTemplates(catalogues["en"]!);
+      if (mode !== "counter") return;
+      for (const [language, words] of Object.entries(catalogues)) {
+        const picked = Object.fromEntries(Object.entries(words).filter(([key]) => COUNTER.test(key)));
+        this.emitFile({ type: "asset", fileName: `counter/${language}.json`, source: `${JSON.stringify(picked)}\n` });
+      }
+    },
+  };
+}
+
 export default defineConfig(({ mode }) => ({
   root,
   base: "./",
   worker: { format: "es" },
-  plugins: mode === "counter" ? [withoutSentences] : [],
+  plugins: mode === "counter" ? [messages(mode), withoutSentences] : [messages(mode)],
   build: {
     outDir: out,
     emptyOutDir: mode !== "counter",
@@ -32,10 +52,10 @@ export default defineConfig(({ mode }) => ({
     reportCompressedSize: false,
     ...(mode === "counter"
       ? {
-          lib: {
-            entry: resolve(root, "src/counter/element.ts"),
-            formats: ["es"],
-            fileName: () => "headcount-counter.js",
+          // Not lib mode, which leaves the spaces in.
+          rollupOptions: {
+            input: { "headcount-counter": resolve(root, "src/counter/element.ts") },
+            output: { entryFileNames: "[name].js" },
           },
         }
       : {

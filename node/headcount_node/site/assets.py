@@ -30,7 +30,11 @@ _TYPES = {
     ".wasm": "application/wasm",
 }
 # In modules that are fetched by others' pages, and in workers under COEP, these say: yes, here.
-_OPEN = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+_OPEN = {
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
 
 
 @dataclass(frozen=True, slots=True)

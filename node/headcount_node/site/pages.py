@@ -33,7 +33,7 @@ from headcount_spec.text import day_of, decode_hex
 from headcount_verifier import Redeemer
 
 SIGN_MESSAGES = ("app.", "error.", "check.done_tab", "check.copy")
-AUDIT_MESSAGES = ("audit.", "error.", "level.")
+AUDIT_MESSAGES = ("audit.", "error.", "trust.", "app.checking")
 
 
 @dataclass(frozen=True, slots=True)
