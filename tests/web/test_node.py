@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import nodejs
@@ -34,3 +36,31 @@ def test_every_module_of_the_protocol_compiles() -> None:
     nodejs.require()
     done = nodejs.run(["node_modules/typescript/bin/tsc", "-p", "."])
     assert done.returncode == 0, done.stdout
+
+
+FLOORS = {
+    "protocol": {"protocol"},
+    "reader": {"protocol", "reader"},
+    "signing": {"protocol", "reader", "signing"},
+    "audit": {"protocol", "reader", "audit"},
+}
+OUTSIDE = re.compile(r"(?<![.#\w])(fetch\(|document\.|Date\.now|Math\.random|crypto\.getRandomValues)")
+NOBLE = {"strict.ts", "mldsa.ts"}  # chunks of their own, that are imported only when they are needed
+
+
+def test_the_browser_modules_keep_their_floors() -> None:
+    for floor, allowed in FLOORS.items():
+        for path in (nodejs.WEB / "src" / floor).glob("*.ts"):
+            text = path.read_text()
+            found = set(re.findall(r'from "([^"]+)"', text)) | set(re.findall(r'import "([^"]+)"', text))
+            for name in found:
+                if name.startswith("@noble/"):
+                    assert floor == "protocol", path
+                    assert path.name in NOBLE, path
+                else:
+                    assert (path.parent / name).resolve().parent.name in allowed, f"{path.name}: {name}"
+            for chunk in NOBLE:
+                assert f'from "./{chunk}"' not in text, path
+                assert f'from "../protocol/{chunk}"' not in text, path
+            if floor == "protocol":
+                assert not OUTSIDE.search(text), path
