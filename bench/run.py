@@ -29,6 +29,8 @@ from rich.table import Table
 from seal import seal
 from yardstick import engines
 
+from web import web
+
 RESULTS = Path(__file__).parent / "results.json"
 
 # What the project sets itself: figure, bound, whether more is better.
@@ -39,10 +41,11 @@ BOUNDS = {
     "seal.cost_at_10m_over_10k": (2.5, False),
     "append.vs_pymerkle": (20, True),
     "accept.loss_at_10m": (0.2, False),
+    "web.audit_chromium_per_s": (8_000, True),
 }
 
 
-PARTS = ("engines", "append", "seal", "ingest", "accept", "loss")
+PARTS = ("engines", "append", "seal", "ingest", "accept", "loss", "web")
 
 
 def main() -> None:
@@ -64,6 +67,7 @@ def main() -> None:
         "ingest": lambda: ingest(folder),
         "accept": lambda: accept(folder),
         "loss": lambda: loss(folder, 1_000_000, "1m"),
+        "web": web,
     }
     figures = {"machine.cores": float(os.cpu_count() or 1), "machine.load_before": os.getloadavg()[0]}
     try:
