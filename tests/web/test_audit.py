@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -259,3 +260,50 @@ def test_a_sample_shows_what_is_wrong_in_what_it_reads(auditor: Auditor) -> None
         data = changed.files[path]
         changed.files[path] = data[:-1] + bytes([data[-1] ^ 1])
         assert auditor(changed, sample=3) == {"error": "bad-proof"}
+
+
+def spoilt(seed: int) -> Ledger:
+    """A sample with one or two published files changed at random."""
+    draw = random.Random(seed)
+    make = draw.choice((ledgers.small, ledgers.sample, lambda: ledgers.long(300)))
+    ledger = make()
+    for _ in range(draw.choice((1, 1, 2))):
+        path = draw.choice(sorted(ledger.files))
+        data = bytearray(ledger.files[path])
+        kind = draw.choice(("flip", "flip", "cut", "double", "drop", "swap", "move"))
+        if kind == "flip" and data:
+            data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        elif kind == "cut":
+            del data[draw.randrange(len(data) + 1) :]
+        elif kind == "double":
+            data += data[draw.randrange(len(data) + 1) :]
+        elif kind == "move" and len(data) > 64:
+            start = draw.randrange(len(data) // 32) * 32
+            data = data[:start] + data[start + 32 :] + data[start : start + 32]
+        if kind == "drop":
+            del ledger.files[path]
+        elif kind == "swap":
+            other = draw.choice(sorted(ledger.files))
+            ledger.files[path], ledger.files[other] = ledger.files[other], bytes(data)
+        else:
+            ledger.files[path] = bytes(data)
+    return ledger
+
+
+def disagreements(auditor: Auditor, seeds: range) -> dict[int, list[str]]:
+    wrong = {}
+    for seed in seeds:
+        ledger = spoilt(seed)
+        found = differs(auditor(ledger)["report"], audit(ledger.fetch, ledger.policy))
+        if found:
+            wrong[seed] = found
+    return wrong
+
+
+def test_both_audits_say_the_same_of_spoilt_files(auditor: Auditor) -> None:
+    assert disagreements(auditor, range(25)) == {}
+
+
+@pytest.mark.long
+def test_both_audits_say_the_same_of_many_spoilt_files(auditor: Auditor) -> None:
+    assert disagreements(auditor, range(25, 1000)) == {}

@@ -1,8 +1,9 @@
 // Proving to be a person: from an opened scope to a finished pledge. The seed is kept before an issuer hears of the scope,
 // every answer before the next question; called again after a reload or a crash, each step goes on where it was.
-import type { Bytes } from "../protocol/bytes.ts";
+import { equal, type Bytes } from "../protocol/bytes.ts";
 import { ConfigurationError, NotEligibleError } from "../protocol/errors.ts";
 import type { Json } from "../protocol/jcs.ts";
+import { Policy } from "../protocol/policy.ts";
 import { SEED_BYTES } from "../protocol/seed.ts";
 import type { Transport } from "../reader/transport.ts";
 import { Conversation, type Session } from "./issuance.ts";
@@ -28,6 +29,8 @@ export async function begin(
     if (kept.manifest.scope !== manifest.scope || kept.choice !== choice) {
       throw new ConfigurationError("another pledge of this scope was begun here");
     }
+    // Begun elsewhere, under another trust policy: that one must accept this checkpoint as well.
+    if (!equal(kept.policy, policy)) await Policy.fromBytes(kept.policy).verifyCheckpoint(view.raw);
     return store.save({ ...kept, checkpoint: view.raw });
   }
   checkTerms(manifest, choice, day);
