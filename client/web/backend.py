@@ -5,6 +5,7 @@ Where no Node.js is new enough, the build asks pip for the one on PyPI.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from setuptools import build_meta
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bundle
+
+BUILT = Path(__file__).parents[2] / "build" / "lib" / "headcount" / "web"
 
 build_sdist = build_meta.build_sdist
 build_editable = build_meta.build_editable  # without the pages: make web builds them beside the sources
@@ -34,5 +37,7 @@ def build_wheel(
 ) -> str:
     """The wheel, with the pages in it."""
     bundle.main()
+    # setuptools copies what it finds and removes nothing: an older build's files would come along.
+    shutil.rmtree(BUILT, ignore_errors=True)
     made: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
     return made
