@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -230,6 +229,3 @@ def shot(page: Any, name: str, full: bool = True) -> None:
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}.png", full_page=full)
 
-
-def clean_shots() -> None:
-    shutil.rmtree(SHOTS, ignore_errors=True)

@@ -13,7 +13,6 @@ from stage import CHROMIUM, Stage, Traffic
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stages.require()
-    stages.clean_shots()
     with stages.raised(tmp_path_factory.mktemp("stage")) as raised:
         yield raised
 
