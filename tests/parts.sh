@@ -13,6 +13,11 @@ if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$(id -u
     apt-get update -q
     apt-get install -q -y --no-install-recommends strace
 fi
+# Chromium drives the pages; DejaVu has the letters of every language that we print.
+if ! [ -x /usr/bin/chromium ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core
+fi
 (cd conformance/npm && npm ci --no-progress)
 # The pages: what builds and tests them.
 ../.venv/bin/python ../client/web/bundle.py

@@ -1,4 +1,4 @@
-"""A node with a campaign, and a browser that writes down what it sends: the stage of the tests of the pages."""
+"""A node with a campaign, and a browser that writes down what it sends: the stage of the pages' tests."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ class Stage:
             "data_use": said(words["data_use"]),
             "end_of_life": said(words["end_of_life"]),
             "options": [
-                {"number": i, "label": said(words["options"][name])} for i, name in enumerate(("move", "help"), 1)
+                {"number": i, "label": said(words["options"][name])}
+                for i, name in enumerate(("move", "help"), 1)
             ],
             "opens": value["opens"],
             "min_batch": 1,
@@ -107,7 +108,9 @@ class Stage:
         }
         value["opens"] = time.strftime("%Y-%m-%d", time.gmtime())
         texts = {
-            tag: (TEXTS / f"{tag}.txt").read_text("utf-8") if (TEXTS / f"{tag}.txt").exists() else MADE_UP[tag]
+            tag: (TEXTS / f"{tag}.txt").read_text("utf-8")
+            if (TEXTS / f"{tag}.txt").exists()
+            else MADE_UP[tag]
             for tag in LANGUAGES
         }
         draft.create(folder, {name: item for name, item in value.items() if item is not None})
@@ -173,7 +176,10 @@ def raised(folder: Path, tick_s: int = 1) -> Iterator[Stage]:
             env={**os.environ},
         )
     try:
-        for address in (f"{url}/ledger/checkpoint", f"{issuer_url}/.well-known/private-token-issuer-directory"):
+        for address in (
+            f"{url}/ledger/checkpoint",
+            f"{issuer_url}/.well-known/private-token-issuer-directory",
+        ):
             wait_for(address)
         yield Stage(folder, url, issuer_url, mailbox, process)
     finally:
@@ -228,4 +234,3 @@ def shot(page: Any, name: str, full: bool = True) -> None:
     """Keep a picture of a page, to be looked at."""
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}.png", full_page=full)
-

@@ -1,4 +1,4 @@
-"""The words that people read, by language: ``messages/<language>.json``, one file for each, which a translator edits.
+"""The words that people read: ``messages/<language>.json``, one for each language, for translators.
 
 A message is a text with ``{names}`` in it, or one text for each plural category of the language
 (Unicode CLDR, as Intl.PluralRules of browsers). English is the reference: a language that lacks one of its
@@ -90,7 +90,7 @@ def catalogue(language: str) -> Catalogue:
 
 
 def choose(asked: str | None, header: str | None, offered: tuple[str, ...] = LANGUAGES) -> str:
-    """A language: the one asked for, else the best of an Accept-Language header (RFC 9110, Section 12.5.4)."""
+    """The language asked for, else the best of an Accept-Language header (RFC 9110, Section 12.5.4)."""
     if asked in offered:
         return asked
     wishes: list[tuple[float, int, str]] = []

@@ -1,8 +1,8 @@
 """A campaign on paper: poster and flyers with QR code and fingerprint, from its terms alone.
 
-One drawing for an A4 sheet in millimetres, made of texts, a code and dots; a poster is one of them on A4 or A3, a sheet
-of flyers four at half the size. As PDF it is shaped by HarfBuzz (joined letters, right to left); as SVG whoever shows
-it does that. The files hold no time and no name: the same terms give the same bytes.
+One drawing for an A4 sheet in millimetres, made of texts, a code and dots; a poster is one of them on A4 or
+A3, a sheet of flyers four at half the size. As PDF it is shaped by HarfBuzz (joined letters, right to left);
+as SVG whoever shows it does that. The files hold no time and no name: the same terms give the same bytes.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ def flyers(drawing: Sequence[Part]) -> list[Part]:
 
 def moved(part: Part, scale: float, x: float = 0.0, y: float = 0.0) -> Part:
     """A part in another size at another place."""
-    at = {"x": part.x * scale + x, "y": part.y * scale + y}
+    left, top = part.x * scale + x, part.y * scale + y
     if isinstance(part, Text):
-        return replace(part, **at, style=replace(part.style, size=part.style.size * scale))
+        return replace(part, x=left, y=top, style=replace(part.style, size=part.style.size * scale))
     if isinstance(part, Dot):
-        return replace(part, **at, radius=part.radius * scale)
-    return replace(part, **at, width=part.width * scale, height=part.height * scale)
+        return replace(part, x=left, y=top, radius=part.radius * scale)
+    return replace(part, x=left, y=top, width=part.width * scale, height=part.height * scale)
 
 
 def wrap(text: str, width: float, style: Style, measure: Measure) -> list[str]:
@@ -115,9 +115,7 @@ def wrap(text: str, width: float, style: Style, measure: Measure) -> list[str]:
 class _Sheet:
     """Lays one sheet out, from the top and from the bottom."""
 
-    def __init__(
-        self, manifest: Manifest, words: Catalogue, measure: Measure, site: str | None
-    ) -> None:
+    def __init__(self, manifest: Manifest, words: Catalogue, measure: Measure, site: str | None) -> None:
         self._manifest = manifest
         self._words = words
         self._measure = measure
@@ -154,7 +152,12 @@ class _Sheet:
                 is_you = (column, row) == (17, 1)
                 x = _MARGIN + step * (column + 0.5)
                 place = WIDTH - x if self._is_rtl else x
-                yield Dot(place, y + step * (row + 0.5), step * (0.4 if is_you else 0.16), ACCENT if is_you else EMPTY)
+                yield Dot(
+                    place,
+                    y + step * (row + 0.5),
+                    step * (0.4 if is_you else 0.16),
+                    ACCENT if is_you else EMPTY,
+                )
         return y + 3 * step
 
     def _foot(self) -> Iterator[Part]:

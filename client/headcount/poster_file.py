@@ -150,4 +150,3 @@ def _svg(part: Part) -> str:
         f'font-family="{_FAMILY[part.style.is_mono]}"{weight}{direction} fill="{part.style.colour}">'
         f"{escape(part.text)}</text>"
     )
-

@@ -26,8 +26,8 @@ def write(
     """Write a PDF with a page for each language, or an SVG of one.
 
     Raises:
-        ConfigurationError: a language or a site that the terms do not have, letters that the font lacks, or the
-            file cannot be written.
+        ConfigurationError: a language or a site that the terms do not have, letters that the font lacks,
+            or the file cannot be written.
     """
     chosen = list(languages) or [tag for tag in LANGUAGES if tag in manifest.title]
     for tag in chosen:

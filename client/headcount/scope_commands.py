@@ -46,10 +46,14 @@ def init(file: Path) -> None:
 
 @organiser.command()
 @click.argument("terms", type=FILE)
-@click.option("--language", "languages", multiple=True, help="A page for each; the terms' own languages otherwise.")
+@click.option(
+    "--language", "languages", multiple=True, help="A page for each; the terms' own languages otherwise."
+)
 @click.option("--kind", type=click.Choice(["poster", "flyer"]), default="poster", show_default=True)
 @click.option("--size", type=click.Choice(["A4", "A3"]), default="A4", show_default=True)
-@click.option("--site", metavar="URL", help="Which of the terms' sites the code leads to; the first otherwise.")
+@click.option(
+    "--site", metavar="URL", help="Which of the terms' sites the code leads to; the first otherwise."
+)
 @click.option("--font", type=FILE, help="A TrueType font with the letters of the languages.")
 @click.option("--out", type=FILE, required=True, help="A file ending in .pdf, or in .svg for one language.")
 def poster(

@@ -17,8 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
@@ -30,6 +30,9 @@ from headcount_node.config import CONFIG_VARIABLE, Listen, NodeConfig
 from headcount_node.public import listen
 from headcount_node.public import serve as serve_public
 from headcount_spec.errors import ConfigurationError, UnavailableError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 COMMAND = "command"  # a headcount command that ends with the node
 _STOP_S = 10.0
@@ -167,7 +170,7 @@ def _serve_http(target: str, listen: Listen, threads: int) -> None:
     ).serve()
 
 
-def personhood() -> Flask:
+def personhood() -> WSGIApplication:
     """The issuer's origin, in the process that answers."""
     end_with_parent()
     return apps.personhood()

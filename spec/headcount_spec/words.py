@@ -1,4 +1,4 @@
-"""The 2,048 words of a fingerprint: the English list of BIP 39, whose words differ in their first four letters.
+"""The 2,048 words of a fingerprint: the English list of BIP 39; their first four letters tell them apart.
 
 Source: github.com/bitcoin/bips, bip-0039/english.txt, SHA-256 2f5eed53…dbda, MIT licence. The same list in
 every language, so that a poster in one and a page in another can be compared.
@@ -6,8 +6,7 @@ every language, so that a poster in one and a page in another can be compared.
 
 from __future__ import annotations
 
-WORDS: tuple[str, ...] = tuple(
-    """
+_TEXT = """
 abandon ability able about above absent absorb abstract absurd abuse access accident account accuse
 achieve acid acoustic acquire across act action actor actress actual adapt add addict address adjust admit
 adult advance advice aerobic affair afford afraid again age agent agree ahead aim air airport aisle alarm
@@ -134,5 +133,6 @@ way wealth weapon wear weasel weather web wedding weekend weird welcome west wet
 when where whip whisper wide width wife wild will win window wine wing wink winner winter wire wisdom wise
 wish witness wolf woman wonder wood wool word work world worry worth wrap wreck wrestle wrist write wrong
 yard year yellow you young youth zebra zero zone zoo
-""".split()
-)
+"""
+
+WORDS: tuple[str, ...] = tuple(_TEXT.split())

@@ -23,7 +23,7 @@ ARABIC = {"en": "We move together", "ar": "ننتقل معًا: خمسة وعو�
 
 def terms(**changes: object) -> Manifest:
     texts = dict.fromkeys(ARABIC, "0" * 64)
-    labels = {name: ARABIC for name in ("title", "addressee", "data_use", "end_of_life")}
+    labels = dict.fromkeys(("title", "addressee", "data_use", "end_of_life"), ARABIC)
     return manifests.manifest(**{**labels, "texts": texts, "tiers": None, "action": None, **changes})
 
 

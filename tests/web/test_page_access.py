@@ -35,7 +35,9 @@ def violations(page: Any) -> list[str]:
     page.evaluate(AXE.read_text("utf-8") + ";0")
     found = page.evaluate("(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}})", RULES)
     return [
-        f"{item['id']}: {node['target']} {node['failureSummary']}" for item in found["violations"] for node in item["nodes"]
+        f"{item['id']}: {node['target']} {node['failureSummary']}"
+        for item in found["violations"]
+        for node in item["nodes"]
     ]
 
 
@@ -51,7 +53,9 @@ def action(page: Any) -> Any:
 def test_every_screen_is_accessible_and_fits(
     stage: Stage, campaign: Manifest, browser: Any, tag: str, theme: str
 ) -> None:
-    context = browser.new_context(viewport={"width": 320, "height": 640}, color_scheme=theme, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": 320, "height": 640}, color_scheme=theme, reduced_motion="reduce"
+    )
     context.set_default_timeout(15_000)
     page = context.new_page()
 
@@ -98,7 +102,9 @@ def test_every_screen_is_accessible_and_fits(
 
 
 @pytest.mark.parametrize("path", ["in", "sign", "audit", "check"])
-def test_without_script_everything_can_be_read(stage: Stage, campaign: Manifest, browser: Any, path: str) -> None:
+def test_without_script_everything_can_be_read(
+    stage: Stage, campaign: Manifest, browser: Any, path: str
+) -> None:
     context = browser.new_context(java_script_enabled=False, locale="fr-FR")
     page = context.new_page()
     page.goto(
@@ -121,7 +127,11 @@ def test_without_script_everything_can_be_read(stage: Stage, campaign: Manifest,
 
 
 def test_pages_say_what_a_browser_must_not_do(stage: Stage, campaign: Manifest) -> None:
-    for url in (stage.sign(campaign), f"{stage.issuer_url}/check/{campaign.scope_id.hex()}/en", f"{stage.url}/audit/en"):
+    for url in (
+        stage.sign(campaign),
+        f"{stage.issuer_url}/check/{campaign.scope_id.hex()}/en",
+        f"{stage.url}/audit/en",
+    ):
         answer = httpx.get(url, trust_env=False)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -156,14 +166,19 @@ def test_the_signing_page_is_light(stage: Stage, campaign: Manifest, browser: An
 
 
 @pytest.mark.long
-def test_an_old_phone_on_a_slow_network_is_quick_enough(stage: Stage, campaign: Manifest, browser: Any) -> None:
+def test_an_old_phone_on_a_slow_network_is_quick_enough(
+    stage: Stage, campaign: Manifest, browser: Any
+) -> None:
     context = browser.new_context()
     page = context.new_page()
     session = context.new_cdp_session(page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
     page.goto(stage.sign(campaign))
     action(page).wait_for()
-    metrics = {item["name"]: item["value"] for item in (session.send("Performance.enable"), session.send("Performance.getMetrics"))[1]["metrics"]}
+    metrics = {
+        item["name"]: item["value"]
+        for item in (session.send("Performance.enable"), session.send("Performance.getMetrics"))[1]["metrics"]
+    }
     assert metrics["ScriptDuration"] <= 1.0
     signer.choose(page)
     signer.prove(page, stage, signer.new_address())
@@ -223,7 +238,12 @@ def test_every_hue_keeps_its_contrast(stage: Stage, campaign: Manifest, browser:
     )
     assert len(found) == 360
     for hue, colours in enumerate(found):
-        pairs = [("--accent", "--paper"), ("--accent", "--surface"), ("--on-accent", "--accent"), ("--ink", "--accent-soft")]
+        pairs = [
+            ("--accent", "--paper"),
+            ("--accent", "--surface"),
+            ("--on-accent", "--accent"),
+            ("--ink", "--accent-soft"),
+        ]
         for one, other in pairs:
             assert contrast(colours[one], colours[other]) >= 4.5, (hue, one, other, colours)
     context.close()

@@ -32,7 +32,16 @@ def test_the_page_recounts_as_the_command_does(
     with page.expect_download() as download:
         page.get_by_role("button", name="Save the report").click()
     found = json.loads(download.value.path().read_bytes())
-    command = [sys.executable, "-m", "headcount", "audit", f"{stage.url}/ledger", "--policy", stage.policy, "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "headcount",
+        "audit",
+        f"{stage.url}/ledger",
+        "--policy",
+        stage.policy,
+        "--json",
+    ]
     told = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=tmp_path).stdout)
     if told["size"] == found["size"]:  # no batch came between
         assert found["scopes"] == told["scopes"]
@@ -52,7 +61,9 @@ def test_a_folder_is_recounted_without_any_server(
     folder = tmp_path / "mirror"
     shutil.copytree(stage.folder / "node" / "public", folder)
     if is_changed:
-        path = max((folder / "tile" / "entries").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
+        path = max(
+            (folder / "tile" / "entries").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size
+        )
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)

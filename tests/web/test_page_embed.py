@@ -19,9 +19,9 @@ from headcount_spec.totals import decode_totals, encode_totals
 from stage import SHOTS, Stage, Traffic, shot
 
 PAGE = """<!doctype html><html lang="{language}"><meta charset="utf-8"><title>A newspaper</title>
-<script type="module" src="{node}/web/headcount-counter.js" integrity="{integrity}" crossorigin="anonymous"></script>
-<body><h1>A newspaper</h1><headcount-counter href="{node}/sign/{scope}"{more}><a href="{node}/sign/{scope}">Read and
-pledge</a></headcount-counter></body></html>"""
+<script type="module" src="{node}/web/headcount-counter.js" integrity="{integrity}" crossorigin="anonymous">
+</script><body><h1>A newspaper</h1><headcount-counter href="{node}/sign/{scope}"{more}>
+<a href="{node}/sign/{scope}">Read and pledge</a></headcount-counter></body></html>"""
 
 
 class Newspaper:
@@ -47,7 +47,11 @@ class Newspaper:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         if request.path.startswith("/ledger/"):
             answer = httpx.get(self.stage.url + request.path, trust_env=False)
-            status, body, kind = answer.status_code, self.change(request.path[8:], answer.content), "text/plain"
+            status, body, kind = (
+                answer.status_code,
+                self.change(request.path[8:], answer.content),
+                "text/plain",
+            )
         elif request.path.startswith("/page/"):
             _, _, language, where = request.path.split("/")
             asset = Assets().entry("headcount-counter.js")
@@ -58,7 +62,9 @@ class Newspaper:
             ).encode()
             status, kind = 200, "text/html"
         elif request.path == "/badges":
-            pictures = (f'<p><img src="{self.stage.url}/badge/{self.scope}/{tag}.svg">' for tag in ("en", "ru", "ar"))
+            pictures = (
+                f'<p><img src="{self.stage.url}/badge/{self.scope}/{tag}.svg">' for tag in ("en", "ru", "ar")
+            )
             status, body, kind = 200, "".join(pictures).encode(), "text/html"
         else:
             status, body, kind = 204, b"", "text/plain"
@@ -122,7 +128,9 @@ def edit_checkpoint(path: str, data: bytes) -> bytes:
 def edit_count(path: str, data: bytes) -> bytes:
     if not path.startswith("totals/"):
         return data
-    return encode_totals({scope: (gross + 9000, live + 9000) for scope, (gross, live) in decode_totals(data).items()})
+    return encode_totals(
+        {scope: (gross + 9000, live + 9000) for scope, (gross, live) in decode_totals(data).items()}
+    )
 
 
 def drop_signature(path: str, data: bytes) -> bytes:
@@ -176,7 +184,9 @@ def test_badges_are_pictures_of_the_published_count(
     SHOTS.mkdir(exist_ok=True)
     (SHOTS / "badge.png").write_bytes(answer.content)
     page.goto(f"{newspaper.url}/badges")
-    page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth === 440)")
+    page.wait_for_function(
+        "[...document.images].every((image) => image.complete && image.naturalWidth === 440)"
+    )
     shot(page, "badges")
 
 

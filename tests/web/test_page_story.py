@@ -102,7 +102,12 @@ def check_traffic(stage: Stage, traffic: Traffic, file: PledgeFile, address: str
     sent_to_issuer = b"".join(whole(request) for request in traffic.to(stage.issuer_url))
     sent_to_verifier = b"".join(whole(request) for request in traffic.to(stage.url))
     for secret in of_pledge:
-        for form in (secret, secret.hex().encode(), base64.b64encode(secret), base64.urlsafe_b64encode(secret)):
+        for form in (
+            secret,
+            secret.hex().encode(),
+            base64.b64encode(secret),
+            base64.urlsafe_b64encode(secret),
+        ):
             assert form.rstrip(b"=") not in sent_to_issuer
     assert pledge.to_bytes() in sent_to_verifier
     assert file.seed not in sent_to_verifier
@@ -119,7 +124,9 @@ def check_traffic(stage: Stage, traffic: Traffic, file: PledgeFile, address: str
 
 
 def whole(request: dict[str, Any]) -> bytes:
-    return request["url"].partition("#")[0].encode() + json.dumps(request["headers"]).encode() + request["body"]
+    return (
+        request["url"].partition("#")[0].encode() + json.dumps(request["headers"]).encode() + request["body"]
+    )
 
 
 def test_a_slip_of_paper(stage: Stage, slip_campaign: Manifest, page: Any, traffic: Traffic) -> None:
@@ -180,7 +187,9 @@ def test_reload_and_back_at_every_step(stage: Stage, campaign: Manifest, page: A
     signer.is_promised(page)
 
 
-def test_a_double_click_makes_one_pledge(stage: Stage, campaign: Manifest, page: Any, traffic: Traffic) -> None:
+def test_a_double_click_makes_one_pledge(
+    stage: Stage, campaign: Manifest, page: Any, traffic: Traffic
+) -> None:
     address = signer.new_address()
     page.goto(stage.sign(campaign))
     page.get_by_label("I move on the action date").check()
@@ -258,7 +267,9 @@ def test_another_device_finishes_from_the_code(stage: Stage, campaign: Manifest,
     shot(page, "sign-later")
     file = kept(page)
     text = base64.urlsafe_b64encode(
-        file.choice.to_bytes(2, "big") + file.seed + b"".join(step.authenticator or b"" for step in file.steps)
+        file.choice.to_bytes(2, "big")
+        + file.seed
+        + b"".join(step.authenticator or b"" for step in file.steps)
     ).decode()
     context = page.context.browser.new_context()
     other = context.new_page()

@@ -88,7 +88,8 @@ class Assets:
                 "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src *"
             )
             response.set_etag(hashlib.sha256(data).hexdigest()[:32])
-            return response.make_conditional(request)
+            response.make_conditional(request)
+            return response
 
         return blueprint
 

@@ -30,7 +30,8 @@ text-anchor="start"><text x="{start}" y="27" font-size="14" fill="{muted}">{shor
 font-family="ui-serif,Georgia,'Noto Serif',serif">{live}</text>
 <text x="{start}" y="97" font-size="14">{level} · {needed}</text></g>
 <g transform="translate(20 108) {mirror}" fill="none" stroke-linecap="round">
-<path d="{empty_dots}" stroke="{empty}" stroke-width="3"/><path d="{full_dots}" stroke="{accent}" stroke-width="7"/></g>
+<path d="{empty_dots}" stroke="{empty}" stroke-width="3"/>
+<path d="{full_dots}" stroke="{accent}" stroke-width="7"/></g>
 </svg>
 """
 _TITLE_CHARS = 52
@@ -78,7 +79,9 @@ def png(manifest: Manifest, count: Count | None, scale: int = 2) -> bytes:
     live = f"{count.live:,}" if count else "–"
     draw.text((20 * scale, 78 * scale), live, _ACCENT, big, anchor="ls")
     at = 32 * scale + draw.textlength(live, big)
-    draw.text((20 * scale + at - 20 * scale, 78 * scale), f"/ {manifest.threshold:,}", _INK, small, anchor="ls")
+    draw.text(
+        (20 * scale + at - 20 * scale, 78 * scale), f"/ {manifest.threshold:,}", _INK, small, anchor="ls"
+    )
     _dots(draw, count.live if count else 0, manifest.threshold, scale)
     data = io.BytesIO()
     image.save(data, "PNG", optimize=True)

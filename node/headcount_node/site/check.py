@@ -2,10 +2,10 @@
 
     GET /check/<scope>                    /check/<scope>/<language>
 
-A signing page sends people here with ``#site=…&return=…&state=…`` after the address, which no server sees. The
-page talks to its own origin, naming that site in the header ``Headcount-Site``; module ``asked`` takes it for
-the asking origin, and the issuer refuses sites that are not in the terms. It goes back with ``#session=…``: a proof
-that is worth one blind signature in this scope, for a message that is not made here.
+A signing page sends people here with ``#site=…&return=…&state=…`` after the address, which no server sees.
+The page talks to its own origin, naming that site in the header ``Headcount-Site``; ``asked`` takes it for
+the asking origin, and the issuer refuses sites that are not in the terms. It goes back with ``#session=…``: a
+proof that is worth one blind signature in this scope, for a message that is not made here.
 """
 
 from __future__ import annotations

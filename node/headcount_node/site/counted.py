@@ -1,7 +1,7 @@
 """What a ledger says of a scope, verified as an auditor's reader would: for pages and badges.
 
-Checkpoint, witnesses as the manifest demands them, the last seal's inclusion, and the totals file under the hash in
-the seal. A page of this node shows no number that its own ledger has not published and signed.
+Checkpoint, witnesses as the manifest demands them, the last seal's inclusion, and the totals file under the
+hash in the seal. A page of this node shows no number that its own ledger has not published and signed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Counts:
         return Count(gross, live, seen.seal.batch, seen.seal.day, seen.view.size)
 
     def texts(self, manifest: Manifest) -> Mapping[str, str]:
-        """The full texts by language, as the ledger publishes them; they never change once they are complete."""
+        """The full texts by language, as the ledger publishes them; once complete they never change."""
         known = self._texts.get(manifest.scope_id)
         if known is not None:
             return known

@@ -1,4 +1,4 @@
-"""The headers of pages for people: nothing from elsewhere, no frame, no referrer, no script that is not ours."""
+"""The headers of pages for people: nothing from elsewhere, no frame, no referrer, no script but ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def protect(response: Response, connect: Iterable[str] = (), worker: bool = Fals
     """Give a page its headers; connect: the origins besides its own that its script may talk to."""
     sources = " ".join(("'self'", *sorted(set(connect))))
     # Chromium asks for a trusted URL where a worker begins.
-    workers = ["worker-src 'self'"] if worker else ["require-trusted-types-for 'script'", "trusted-types 'none'"]
+    workers = (
+        ["worker-src 'self'"] if worker else ["require-trusted-types-for 'script'", "trusted-types 'none'"]
+    )
     response.headers["Content-Security-Policy"] = "; ".join(
         (
             "default-src 'none'",

@@ -55,7 +55,9 @@ def pages_blueprint(site: Site) -> Blueprint:
     @pages.get("/in/<language>")
     def front(language: str | None = None) -> Response:
         words = _words(language)
-        scopes = [_facts(site, site.redeemer.manifest(scope_id), words) for scope_id in site.redeemer.scope_ids()]
+        scopes = [
+            _facts(site, site.redeemer.manifest(scope_id), words) for scope_id in site.redeemer.scope_ids()
+        ]
         body = _render(site, "front.html", words, scopes=scopes, here="/in/")
         return protect(_page(body, words))
 
@@ -148,7 +150,9 @@ def common(site_assets: Assets, words: Catalogue, here: str, entry: str | None) 
     }
 
 
-def _render(site: Site, template: str, words: Catalogue, here: str, entry: str | None = None, **values: Any) -> str:
+def _render(
+    site: Site, template: str, words: Catalogue, here: str, entry: str | None = None, **values: Any
+) -> str:
     return render_template(template, **common(site.assets, words, here, entry), **values)
 
 
@@ -201,4 +205,3 @@ def _image(data: bytes, media_type: str) -> Response:
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     response.headers["Vary"] = "Accept-Language"
     return response
-

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><style>g{fill:#77807f}</style>\
-<rect width="32" height="32" rx="6" fill="#fffdf8"/><g><circle cx="9" cy="9" r="3.4"/><circle cx="23" cy="9" r="3.4"/>\
+<rect width="32" height="32" rx="6" fill="#fffdf8"/><g>\
+<circle cx="9" cy="9" r="3.4"/><circle cx="23" cy="9" r="3.4"/>\
 <circle cx="9" cy="23" r="3.4"/></g><circle cx="23" cy="23" r="5" fill="#9a3412"/></svg>
 """
 
@@ -33,7 +34,6 @@ def _small(text: str, media_type: str) -> Response:
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
-
 
 
 def theme_css(hue: int | None) -> str:
