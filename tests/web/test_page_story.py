@@ -11,7 +11,7 @@ import pytest
 import signer
 from headcount import PledgeFile
 from headcount_spec.scope import WITHDRAWN, Manifest
-from stage import Stage, Traffic, shot
+from stage import CHROMIUM, Stage, Traffic, shot
 
 
 def kept(page: Any) -> PledgeFile:
@@ -322,3 +322,40 @@ def test_what_nobody_asked_for_is_not_taken(
         signer.is_started(page)
         assert page.url == stage.sign(campaign)
     assert not [r for r in traffic.requests if r["url"].endswith("/token-request")]
+
+
+def test_blocked_storage_works_in_two_tabs(
+    stage: Stage, campaign: Manifest, browser: Any, tmp_path: Any, traffic: Traffic
+) -> None:
+    profile = tmp_path / "Default"
+    profile.mkdir()
+    settings = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (profile / "Preferences").write_text(json.dumps(settings), "utf-8")
+    context = browser.browser_type.launch_persistent_context(
+        tmp_path, executable_path=CHROMIUM, args=["--no-sandbox"], locale="en-GB"
+    )
+    context.set_default_timeout(10_000)
+    traffic.watch(context)
+    try:
+        page = context.new_page()
+        page.goto(stage.sign(campaign))
+        page.get_by_text("This browser keeps nothing").wait_for()
+        shot(page, "sign-blocked")
+        signer.choose(page)
+        with context.expect_page() as opened:
+            page.get_by_role("link", name="in a new tab").click()
+        beside = opened.value
+        signer.prove(beside, stage, signer.new_address())
+        beside.get_by_text("Go back to the other tab").wait_for()
+        signer.is_signed(page)
+        signer.send(page)
+        signer.is_promised(page)
+        assert kept(page).promise is not None
+        check_traffic_origins(stage, traffic)
+    finally:
+        context.close()
+
+
+def check_traffic_origins(stage: Stage, traffic: Traffic) -> None:
+    origins = {"/".join(r["url"].split("/", 3)[:3]) for r in traffic.requests if r["url"].startswith("http")}
+    assert origins == {stage.url, stage.issuer_url}

@@ -49,7 +49,7 @@ export class Flow {
     }
     this.keeper.listen((message) => {
       if (message.session !== undefined) void this.take(message.session, true);
-      else if (message.changed) void this.refresh(true);
+      else if (message.changed && this.keeper.isDurable) void this.refresh(true); // else it is the other's own
     });
     addEventListener("pageshow", (event) => void ((event as PageTransitionEvent).persisted && this.refresh()));
     addEventListener("online", () => void this.resume());
