@@ -16,8 +16,8 @@ PAGE = """<!doctype html>
 <h1>Our own page</h1>
 {% for scope in scopes %}
 <headcount-counter href="{{ campaign }}/sign/{{ scope }}">
-<a href="{{ campaign }}/sign/{{ scope }}"><img src="{{ campaign }}/badge/{{ scope }}/en.svg" width="440" height="150"
-alt="Read and pledge"></a>
+<a href="{{ campaign }}/sign/{{ scope }}">
+<img src="{{ campaign }}/badge/{{ scope }}/en.svg" width="440" height="150" alt="Read and pledge"></a>
 </headcount-counter>
 {% endfor %}
 <p>Pledges are taken under /pledge.</p>

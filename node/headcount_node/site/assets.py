@@ -16,8 +16,6 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request
 
-from headcount_spec.errors import NotFoundError
-
 PREFIX = "/web/"
 COUNTER = "headcount-counter.js"
 _HASHED = re.compile(r"-[A-Za-z0-9_-]{8}\.[a-z0-9]+\Z")
@@ -74,7 +72,7 @@ class Assets:
         def asset(name: str) -> Response:
             facts = self._files.get(name)
             if facts is None and name != "bundle.json":
-                raise NotFoundError("no such file")
+                return Response("no such file\n", 404, content_type="text/plain; charset=utf-8")
             data = (self.folder / name).read_bytes()
             response = Response(data, content_type=_TYPES.get(Path(name).suffix, "application/octet-stream"))
             immutable = _HASHED.search(name) is not None

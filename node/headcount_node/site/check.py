@@ -19,8 +19,8 @@ from flask import Blueprint, Response, render_template, request
 from headcount.catalogue import LANGUAGES, catalogue, choose
 from headcount_node.site.assets import Assets
 from headcount_node.site.headers import protect
-from headcount_node.site.pages import common
-from headcount_spec.errors import NotFoundError
+from headcount_node.site.pages import common, refusal
+from headcount_spec.errors import NotFoundError, ProtocolError
 from headcount_spec.fingerprint import fingerprint
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import decode_hex
@@ -76,6 +76,10 @@ def check_blueprint(site: CheckSite) -> Blueprint:
         response.headers["Content-Language"] = words.language
         response.headers["Vary"] = "Accept-Language"
         return protect(response)
+
+    @pages.errorhandler(ProtocolError)
+    def refused(error: ProtocolError) -> Response:
+        return refusal(error, site.assets, "/check/")
 
     return pages
 

@@ -26,7 +26,7 @@ from headcount_node.site.counted import Counts, policy_of
 from headcount_node.site.crowd import crowd
 from headcount_node.site.headers import protect
 from headcount_node.site.wording import checks, level
-from headcount_spec.errors import NotFoundError
+from headcount_spec.errors import NotFoundError, ProtocolError
 from headcount_spec.fingerprint import fingerprint
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import day_of, decode_hex
@@ -131,7 +131,22 @@ def pages_blueprint(site: Site) -> Blueprint:
         manifest = _manifest(site, scope)
         return _image(badge.png(manifest, site.counts.of(manifest)), "image/png")
 
+    @pages.errorhandler(ProtocolError)
+    def refused(error: ProtocolError) -> Response:
+        return refusal(error, site.assets, "/in/")
+
     return pages
+
+
+def refusal(error: ProtocolError, assets: Assets, here: str) -> Response:
+    """What went wrong, as a page for people."""
+    words = catalogue(choose(None, request.headers.get("Accept-Language")))
+    key = f"error.{error.code}"
+    reason = words.text(key) if key in words.messages else words.text("error.other", code=error.code)
+    body = render_template("refusal.html", **common(assets, words, here, None), reason=reason)
+    response = protect(_page(body, words))
+    response.status_code = error.status
+    return response
 
 
 def common(site_assets: Assets, words: Catalogue, here: str, entry: str | None) -> dict[str, Any]:
