@@ -17,7 +17,7 @@ PAGE = """<!doctype html>
 {% for scope in scopes %}
 <headcount-counter href="{{ campaign }}/sign/{{ scope }}">
 <a href="{{ campaign }}/sign/{{ scope }}">
-<img src="{{ campaign }}/badge/{{ scope }}/en.svg" width="440" height="150" alt="Read and pledge"></a>
+<img src="{{ campaign }}/badge/{{ scope }}/en.svg" width="440" height="168" alt="Read and pledge"></a>
 </headcount-counter>
 {% endfor %}
 <p>Pledges are taken under /pledge.</p>

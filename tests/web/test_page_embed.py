@@ -180,7 +180,7 @@ def test_badges_are_pictures_of_the_published_count(
     scope = campaign.scope_id.hex()
     answer = httpx.get(f"{stage.url}/badge/{scope}.png", trust_env=False)
     assert answer.headers["content-type"] == "image/png"
-    assert Image.open(BytesIO(answer.content)).size == (880, 300)
+    assert Image.open(BytesIO(answer.content)).size == (880, 336)
     SHOTS.mkdir(exist_ok=True)
     (SHOTS / "badge.png").write_bytes(answer.content)
     page.goto(f"{newspaper.url}/badges")

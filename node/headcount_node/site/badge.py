@@ -17,7 +17,7 @@ from headcount_node.site.crowd import crowd
 from headcount_node.site.wording import level
 from headcount_spec.scope import Manifest
 
-WIDTH, HEIGHT = 440, 150
+WIDTH, HEIGHT = 440, 168
 _PAPER, _INK, _MUTED, _ACCENT, _EMPTY = "#fffdf8", "#17262d", "#4d5d64", "#9a3412", "#8a8577"
 
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" \
@@ -57,7 +57,7 @@ def svg(manifest: Manifest, count: Count | None, words: Catalogue) -> str:
         level=escape(level(manifest, live, words)),
         needed=escape(words.text("count.of", threshold=words.number(manifest.threshold))),
         start=WIDTH - 20 if rtl else 20,
-        mirror="translate(400 0) scale(-1 .7)" if rtl else "scale(1 .7)",
+        mirror="translate(400 0) scale(-1 1)" if rtl else "",
         full_dots=dots.full,
         empty_dots=dots.empty,
         paper=_PAPER,
@@ -93,7 +93,7 @@ def _dots(draw: ImageDraw.ImageDraw, live: int, threshold: int, scale: int) -> N
     for path, colour, radius in ((picture.empty, _EMPTY, 1.5), (picture.full, _ACCENT, 3.5)):
         for point in path.split("M")[1:]:
             x, y = (int(part) for part in point.removesuffix("h0").split())
-            centre = (20 + x) * scale, (100 + y * 0.7) * scale
+            centre = (20 + x) * scale, (106 + y) * scale
             reach = radius * scale
             draw.ellipse(
                 (centre[0] - reach, centre[1] - reach, centre[0] + reach, centre[1] + reach), fill=colour

@@ -38,7 +38,7 @@ export function wholeVerdict(report: AuditReport, words: Words, language: string
     }),
     ...batches(report, words),
     h("h2", {}, words.t("audit.trust")),
-    h("ul", {}, ...report.trusts.map((trust) => h("li", {}, trustText(trust, words)))),
+    h("ul", {}, ...report.trusts.map((trust) => h("li", {}, trustText(translated(trust, report, language), words)))),
     h("p", { class: "actions" }, saver(report, words)),
     h("p", { class: "hex" }, [...report.root].map((byte) => byte.toString(16).padStart(2, "0")).join("")),
   ];
@@ -170,6 +170,13 @@ function batches(report: AuditReport, words: Words): Child[] {
     h("div", { class: "plot-frame" }, plot.drawing),
     h("p", { class: "note" }, text(plot)),
   ];
+}
+
+/** The same with the title in the reader's language, where the terms have it. */
+function translated(trust: Trust, report: AuditReport, language: string): Trust {
+  if (!("title" in trust)) return trust;
+  const [scope] = Object.entries(report.scopes).find(([, count]) => count.title === trust.title) ?? [""];
+  return { ...trust, title: report.titles[scope]?.[language] ?? trust.title };
 }
 
 function trustText(trust: Trust, words: Words): string {
