@@ -1,14 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-long coverage check vectors bench wheel web clean
+.PHONY: inventory run test test-long coverage check vectors bench wheel web clean
 
 run: .venv/ready
 	$(BIN)/python client/web/bundle.py --if-possible
 	$(BIN)/headcount demo $(ARGS)
 
 test: .venv/dev
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile $(ARGS)
 
 test-long: .venv/dev
 	$(BIN)/python -m pytest -m long --timeout=3600 $(ARGS)
@@ -25,6 +25,9 @@ check: .venv/dev
 
 vectors: .venv/dev
 	$(BIN)/python spec/vectors/make.py
+
+inventory: .venv/dev
+	$(BIN)/python -c "from headcount_issuer.holding import page; print(page(), end='')" > docs/data-inventory.md
 
 bench: .venv/dev
 	$(BIN)/python bench/run.py $(ARGS)

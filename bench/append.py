@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import shutil
 import signal
@@ -11,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import factory
@@ -68,15 +66,17 @@ def _ours(folder: Path, entries: list[bytes]) -> float:
 
 async def _post(config: LedgerConfig, works: list[StagePledge]) -> float:
     client = WriterClient(config.socket, CLIENTS)
-    waiting = iter(works)
+    waiting, loop = iter(works), asyncio.get_running_loop()
 
-    async def one(waiting: Iterator[StagePledge]) -> None:
+    async def one() -> None:
         for work in waiting:
-            if not await client.run(work):
+            staged: asyncio.Future[object] = loop.create_future()
+            client.ask(work, staged.set_result)
+            if await staged is not True:
                 raise SystemExit("append: a pledge was refused")
 
     began = time.perf_counter()
-    await asyncio.gather(*itertools.starmap(one, [(waiting,)] * CLIENTS))
+    await asyncio.gather(*(one() for _ in range(CLIENTS)))
     took = time.perf_counter() - began
     client.close()
     return len(works) / took

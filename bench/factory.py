@@ -113,15 +113,16 @@ def fill(config: LedgerConfig, entries: Iterator[bytes]) -> None:
     """Put pledges where acceptance leaves them, without verifying them again."""
     with Ledger.open(config) as ledger:
         while group := [work(entry) for entry in islice(entries, 5000)]:
-            with ledger._store.write() as tx:
+            with ledger.store.write() as tx:
                 run_group(tx, group)
-        ledger._store.truncate_log()
+        with ledger.store.locked(config.lock) as locked:
+            locked.wipe()
 
 
 def spend(config: LedgerConfig, number: int) -> None:
     """Put so many rows into the spent set, as sealing leaves them: ascending nullifiers, no entries."""
     scope = manifest().scope_id
-    with Ledger.open(config) as ledger, ledger._store.write() as tx:
+    with Ledger.open(config) as ledger, ledger.store.write() as tx:
         cursor = tx.connection.cursor()
         step = 2**256 // (number + 1)
         rows = (((i * step + step // 2).to_bytes(32, "big"), scope, scope, scope) for i in range(number))

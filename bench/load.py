@@ -42,7 +42,12 @@ def post(port: int, entries: Path, seconds: int, connections: int = 64) -> Load:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s"]
     command += [str(BENCH / "post.lua"), f"http://127.0.0.1:{port}", "--", *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30)
-    line = next(line for line in ran.stdout.splitlines() if line.startswith("RESULT "))
+    return result(ran.stdout)
+
+
+def result(printed: str) -> Load:
+    """What our scripts for wrk print at the end."""
+    line = next(line for line in printed.splitlines() if line.startswith("RESULT "))
     requests, duration_us, p50_us, p99_us, errors = map(int, line.split()[1:])
     return Load(requests / duration_us * 1e6, p50_us / 1000, p99_us / 1000, requests, errors)
 

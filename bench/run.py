@@ -1,4 +1,5 @@
-"""Measure what this project set itself; write bench/results.json and print a table.
+"""Measure what this project set itself; write bench/results.json and print a table; a whole run writes
+docs/performance.md too.
 
     make bench                       everything that ends by itself within some ten minutes
     make bench ARGS='--only seal'    one part
@@ -21,9 +22,14 @@ from pathlib import Path
 
 import factory
 import load
+import performance
 from accept import accept, loss
 from append import append
 from ingest import ingest
+from issue import issue
+from open import open_contacts
+from peers import peers
+from recount import recount
 from rich.console import Console
 from rich.table import Table
 from seal import seal
@@ -35,6 +41,8 @@ RESULTS = Path(__file__).parent / "results.json"
 
 # What the project sets itself: figure, bound, whether more is better.
 BOUNDS = {
+    "issue.blind_sign_over_openssl": (0.9, True),
+    "issue.http_over_openssl": (0.45, True),
     "accept.rate_over_flask_constant": (1.0, True),
     "ingest.rate_over_verify": (0.5, True),
     "seal.entries_per_s": (50_000, True),
@@ -42,10 +50,17 @@ BOUNDS = {
     "append.vs_pymerkle": (20, True),
     "accept.loss_at_10m": (0.2, False),
     "web.audit_chromium_per_s": (8_000, True),
+    "audit.rate_over_openssl_multi2": (0.65, True),
+    "audit.peak_mb_10m": (400, False),
+    "audit.resume_cost_1pct_at_10m": (0.02, False),
+    "audit.vs_belenios": (300, True),
+    "audit.vs_privacypass_ts": (1, True),
+    "open.blobs_per_s": (1_500, True),
+    "open.over_raw": (0.6, True),
 }
 
 
-PARTS = ("engines", "append", "seal", "ingest", "accept", "loss", "web")
+PARTS = ("engines", "append", "seal", "open", "ingest", "issue", "accept", "loss", "audit", "peers", "web")
 
 
 def main() -> None:
@@ -56,17 +71,24 @@ def main() -> None:
     options = parser.parse_args()
     wanted = set(options.only or PARTS)
     if not load.has_wrk():
-        print("wrk is missing (Debian: apt-get install wrk): accept and loss are left out", file=sys.stderr)
-        wanted -= {"accept", "loss"}
+        print(
+            "wrk is missing (Debian: apt-get install wrk): issue, accept and loss are left out",
+            file=sys.stderr,
+        )
+        wanted -= {"issue", "accept", "loss"}
     factory.CACHE.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=factory.CACHE))  # the same disk as the repository
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "engines": engines,
         "append": lambda: append(folder),
         "seal": lambda: seal(folder, options.large),
+        "open": lambda: open_contacts(options.large),
         "ingest": lambda: ingest(folder),
+        "issue": lambda: issue(folder),
         "accept": lambda: accept(folder),
         "loss": lambda: loss(folder, 1_000_000, "1m"),
+        "audit": lambda: recount(folder, options.large),
+        "peers": lambda: peers(folder),
         "web": web,
     }
     figures = {"machine.cores": float(os.cpu_count() or 1), "machine.load_before": os.getloadavg()[0]}
@@ -83,6 +105,8 @@ def main() -> None:
     RESULTS.write_text(
         json.dumps({name: round(value, 4) for name, value in figures.items()}, indent=2) + "\n"
     )
+    if wanted == set(PARTS):
+        performance.write(figures, BOUNDS)
     show(figures)
 
 

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 from headcount_ledger.app import create_app
 from headcount_ledger.gate import Gate
 from headcount_ledger.ledger import Ledger
+from headcount_ledger.refusals import Refusals
 from headcount_node.bridge import Bridge
 from headcount_node.hot import HotRoutes
 from headcount_verifier import Redeemer
@@ -45,7 +46,7 @@ class AsgiClient:
         content_type: str | None = None,
         headers: Mapping[str, str] | None = None,
         input_stream: BinaryIO | None = None,
-        environ_overrides: object = None,
+        environ_overrides: Mapping[str, Any] | None = None,
     ) -> Response:
         given = dict(headers or {})
         if content_type:
@@ -64,6 +65,7 @@ class AsgiClient:
             "headers": raw,
             "scheme": "http",
             "server": ("localhost", 80),
+            "client": ((environ_overrides or {}).get("REMOTE_ADDR", "127.0.0.1"), 50_000),
         }
         return self.run(self._ask(scope, data))
 
@@ -110,7 +112,7 @@ def hot_client(
     thread.start()
     gate = Gate(ledger)
     cold = Bridge(create_app(ledger, clock), 2)
-    client = AsgiClient(HotRoutes(gate, redeemer, cold, "/ledger", clock))
+    client = AsgiClient(HotRoutes(gate, redeemer, cold, "/ledger", Refusals(ledger.config), clock))
     try:
         yield client
     finally:

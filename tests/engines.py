@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headcount_engine.engine import SigningEngine, VerifyingEngine, VerifyingKey
+from headcount_engine.engine import Check, SigningEngine, VerifyingEngine, VerifyingKey
 from headcount_engine.gmp import Gmp
 from headcount_engine.libcrypto import Libcrypto
 from headcount_engine.portable import Portable
@@ -16,6 +16,9 @@ class Oracle:
 
     def verify(self, msg: bytes, sig: bytes) -> None:
         blind_rsa.verify(self.public, msg, sig)
+
+    def checker(self) -> Check:
+        return Portable().load_public_key(self.public).checker()  # the specification takes no digests
 
 
 class OracleEngine:

@@ -7,7 +7,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import keys
-from headcount_spec import jcs, signature
+from headcount_spec import hpke, jcs, signature
 from headcount_spec.blind_rsa import PrivateKey
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.note import SigningKey
@@ -22,6 +22,8 @@ ORGANISER_SEEDS = tuple(keys.seed(f"organiser {i}") for i in range(3))
 ISSUER_SEEDS = tuple(keys.seed(f"issuer {i}") for i in range(keys.NUMBER))
 TRUSTEE_SEEDS = tuple(keys.seed(f"trustee {i}") for i in range(5))
 LEDGER_SEED = keys.seed("ledger")
+CONTACT_PRIVATE = keys.seed("organiser contacts")
+CONTACT_KEY = hpke.public_key(CONTACT_PRIVATE)
 
 ORIGIN = "localhost:8000/ledger"
 LEDGER_KEY = SigningKey(ORIGIN, LEDGER_SEED)
@@ -109,11 +111,23 @@ def contact(parent: Manifest, t: int = 3, n: int = 5, **changes: Any) -> Manifes
             "eligible": "parent-token-holders",
             "issuers": [issuer(0, token_key=1)],
             "trustees": trustees(t, n),
+            "contacts": contacts(),
             "tiers": None,
             "action": None,
             **changes,
         }
     )
+
+
+def contacts() -> dict[str, Any]:
+    return {
+        "key": encode_base64(CONTACT_KEY),
+        "channels": ["email", "matrix", "none"],
+        "purposes": [
+            {"name": "confirmation", "text": both("To confirm this address", "Confirmer cette adresse")},
+            {"name": "moving", "text": both("To move together", "Partir ensemble")},
+        ],
+    }
 
 
 def agreement_private(i: int) -> bytes:

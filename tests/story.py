@@ -28,20 +28,25 @@ import manifests
 import ports
 from headcount import HttpTransport, PledgeFile, PledgeStore, Question, pledge, prove, scope
 from headcount_issuer.app import create_app as issuer_app
-from headcount_issuer.config import IssuerConfig, SmtpConfig
+from headcount_issuer.attesters.email import EmailConfig
+from headcount_issuer.config import IssuerConfig
 from headcount_issuer.enrolment import Opened
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.keys import write_private
+from headcount_issuer.mail import SmtpConfig
 from headcount_issuer.notices import LedgerIntake
 from headcount_ledger import ledger as ledgers
 from headcount_ledger.app import create_app as ledger_app
 from headcount_ledger.config import LedgerConfig
+from headcount_ledger.reader.fetch import directory_fetch
+from headcount_ledger.reader.view import LedgerView, open_ledger
 from headcount_node.mailbox import Mailbox
 from headcount_spec import jcs
 from headcount_spec.scope import Manifest
 from headcount_spec.spki import token_key_id
-from headcount_verifier import LedgerClient, Redeemer, VerifierConfig
+from headcount_verifier import Contacts, LedgerClient, Redeemer, VerifierConfig
 from headcount_verifier import create_app as verifier_app
+from headcount_verifier.contacts import ReachedWatch
 from headcount_verifier.manifests import load_manifests
 
 DAY_S = 86400
@@ -108,6 +113,8 @@ class Edge(httpx.BaseTransport):
             request.headers.update(CANARIES)
         self._town.clock.now += PACE_S
         at = self._town.clock.now
+        if self._town.role_of(request.url) in self._town.down:
+            raise httpx.ConnectError("connection refused")
         found = self._town.deliver(request)
         answer = found.read()
         self._town.exchanges.append(
@@ -131,10 +138,19 @@ class Edge(httpx.BaseTransport):
 class Town:
     """Everything above on a folder: ledger/, verifier/, issuer0/ …, logs/ are what the roles leave behind."""
 
-    def __init__(self, folder: Path, n_issuers: int = 1, *, served: bool = False, **issuer: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        n_issuers: int = 1,
+        *,
+        served: bool = False,
+        email: Mapping[str, Any] | None = None,
+        **issuer: Any,
+    ) -> None:
         self.folder = folder
         self.clock = Clock()
         self.exchanges: list[Exchange] = []
+        self.down: set[str] = set()  # roles that nobody reaches
         self._closing = contextlib.ExitStack()
         self._logs = self._closing.enter_context(_logging(folder / "logs"))
         self._servers = [_Server() for _ in range(1 + n_issuers)] if served else []
@@ -145,6 +161,8 @@ class Town:
         (self._smtp,) = ports.free_ports(0)
         self.mailbox = Mailbox(self._smtp)
         self.mailbox.start()
+        smtp = SmtpConfig("127.0.0.1", self._smtp)
+        self._email = EmailConfig("issuer@issuer.example", smtp, **(email or {}))
         self._closing.callback(self.mailbox.stop)
         self._start(issuer)
         self._network = self._connect()
@@ -181,7 +199,7 @@ class Town:
             "url": self.issuer_urls[i],
             "directory": self.folder / f"issuer{i}",
             "ledger": self.ledger_url,
-            "smtp": SmtpConfig("127.0.0.1", self._smtp, "issuer@issuer.example"),
+            "attesters": {"email": self._email},
         }
         config = IssuerConfig(**{**settings, **changes})
         Issuer.create(config)
@@ -197,7 +215,11 @@ class Town:
     # The network
 
     def _connect(self) -> httpx.BaseTransport:
-        verifier = verifier_app(self.verifier_config, self.redeemer)
+        watch = ReachedWatch(self._look)
+        folder = self.folder / "verifier" / "contacts"
+        self.contacts = Contacts(load_manifests(self.verifier_config), folder, watch, lambda: self.clock.day)
+        self._closing.callback(self.contacts.close)
+        verifier = verifier_app(self.verifier_config, self.redeemer, self.contacts)
         # As the node serves them: two apps on one origin.
         public = DispatcherMiddleware(verifier, {"/ledger": ledger_app(self.ledger, self.clock, prefix="")})
         apps = [public, *(issuer_app(issuer) for issuer in self.issuers)]
@@ -212,6 +234,9 @@ class Town:
             server.start(app)
             self._closing.callback(server.stop)
         return httpx.HTTPTransport(limits=httpx.Limits(max_connections=None))
+
+    def _look(self, manifest: Manifest) -> LedgerView:
+        return open_ledger(directory_fetch(self.ledger.config.public), self.ledger.policy())
 
     def deliver(self, request: httpx.Request) -> httpx.Response:
         return self._network.handle_request(request)

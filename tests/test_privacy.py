@@ -121,7 +121,7 @@ class Campaign:
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
     folder = tmp_path_factory.mktemp("town")
-    with story.Town(folder, domain_quota=1000) as town:
+    with story.Town(folder, email={"domain_quota": 1000}) as town:
         made = Campaign(town, town.publish(min_batch=BATCH_SIZE))
         for b in range(BATCHES):
             batch = []
@@ -631,7 +631,7 @@ name = "issuer0.example"
 url = "{url}"
 directory = "issuer"
 ledger = "http://localhost:{first}/ledger"
-attesters = ["in-person"]
+[issuer.attesters.in-person]
 """
     )
     log = tmp_path / "node.log"

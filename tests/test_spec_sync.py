@@ -22,7 +22,7 @@ from headcount_ledger.audit import fault
 from headcount_ledger.exchange import BUNDLE_TYPE, MAX_BUNDLE_BYTES
 from headcount_ledger.witness.app import create_app as witness_app
 from headcount_ledger.witness.server import Witness
-from headcount_spec import problem
+from headcount_spec import deposit, problem
 from headcount_spec.entry import MAX_ENTRY_BYTES
 from headcount_spec.promise import PROMISE_BYTES
 from headcount_spec.scope import MAX_MANIFEST_BYTES
@@ -73,7 +73,7 @@ def test_the_python_of_the_protocol_runs(monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) > 10
     # One after the other in one namespace, each block found again by its line.
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     names: dict[str, Any] = {}
     output: list[str] = []
     for block in blocks:
@@ -266,6 +266,8 @@ def test_the_sizes_are_those_of_the_code():
     entry = "application/vnd.headcount.entry"
     assert size("POST", "/pledges", entry) == MAX_PLEDGE_BYTES
     assert size("POST", "/revisions", entry) == REVISION_BYTES
+    assert size("POST", "/contacts", deposit.DEPOSIT_TYPE) == deposit.MAX_DEPOSIT_BYTES
+    assert size("POST", "/erasures", deposit.ERASURE_TYPE) == deposit.ERASURE_BYTES
     assert size("POST", "/ledger/entries", entry) == MAX_ENTRY_BYTES
     assert size("POST", "/ledger/bundles", BUNDLE_TYPE) == MAX_BUNDLE_BYTES
     assert size("POST", "/sessions", "application/json") == MAX_JSON_BYTES

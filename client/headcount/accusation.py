@@ -28,7 +28,7 @@ from headcount_spec.errors import (
 from headcount_spec.notice import Notice
 from headcount_spec.policy import Policy
 from headcount_spec.promise import Promise
-from headcount_spec.scope import NO_SEALED_HASH, ScopeId
+from headcount_spec.scope import ScopeId
 from headcount_spec.text import format_day, parse_decimal
 from headcount_spec.tlog_proof import TlogProof, VerifiedInclusion
 
@@ -136,7 +136,7 @@ def _is_manifest(data: bytes, scope_id: ScopeId) -> bool:
 
 
 def _accuse(promise: Promise, content: PledgeFile, view: LedgerView, first: int, pledge: Path) -> Accused:
-    preimage = Preimage(content.manifest.scope_id, content.choice, content.revision_key, NO_SEALED_HASH)
+    preimage = Preimage(content.manifest.scope_id, content.choice, content.revision_key, content.sealed_hash)
     made, verified = build(promise, preimage, view, first)
     middle = f".{promise.serial}" if promise.serial else ""
     path = pledge.with_name(f"{pledge.stem}{middle}{SUFFIX}")

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import click
 
-from headcount import audit_receipts, audit_verdict, terminal
-from headcount.audit_state import AuditState
+from headcount import audit_outputs, audit_receipts, audit_verdict, private_file, terminal
+from headcount.audit_outputs import Outputs
+from headcount.audit_state import keep_evidence
 from headcount_ledger.audit import audit
-from headcount_ledger.reader.fetch import cached, open_fetch
+from headcount_ledger.audit.pool import cores, dask, processes
+from headcount_ledger.audit.sample import sample
+from headcount_ledger.audit.unit import Extent
+from headcount_ledger.reader.bucket import Bucket, is_bucket
+from headcount_ledger.reader.fetch import CONNECTIONS, Web, cached, is_url, open_fetch
 from headcount_ledger.reader.transport import HttpTransport
+from headcount_spec.checkpoint import Checkpoint
+from headcount_spec.errors import ConfigurationError, ProtocolError
 from headcount_spec.policy import Policy
+from headcount_spec.scope import ScopeId
+from headcount_spec.tile import Fetch
+
+
+def _scope(ctx: click.Context, param: click.Parameter, value: str | None) -> ScopeId | None:
+    return None if value is None else terminal.scope_id(ctx, param, value)
 
 
 @click.command(name="audit", short_help="Recount a ledger from its published files.")
-@click.argument("target", callback=terminal.ledger)
+@click.argument("target", callback=terminal.published)
 @terminal.POLICY
 @click.option(
-    "--state",
+    "--resume",
     type=terminal.FILE,
-    help="Remembers the last good checkpoint; catches a ledger that goes back or splits.",
+    help="State of the last good audit: only new entries are recounted, and a ledger that goes back or "
+    "splits is caught. Made if it is not there yet.",
 )
 @click.option(
     "--receipt",
@@ -30,39 +47,144 @@ from headcount_spec.policy import Policy
     type=terminal.FILE,
     help="A .tlog-proof or pledge file whose entry must be there; may be given several times.",
 )
+@click.option("--jobs", type=click.IntRange(1), help="Processes that verify. Default: one for each core.")
+@click.option("--dask", "cluster", metavar="ADDRESS", help="Verify on a Dask cluster, as tcp://host:8786.")
+@click.option("--sample", "drawn", type=click.IntRange(1), help="Look at so many entries only, at random.")
+@click.option(
+    "--since",
+    type=terminal.FILE,
+    help="An earlier published checkpoint: the ledger must continue it, and only later pledges are verified.",
+)
+@click.option(
+    "--scope", "only", metavar="SCOPE", callback=_scope, help="Verify and print this scope's pledges only."
+)
+@audit_outputs.options
+@click.option("--quiet", is_flag=True, help="No progress, and of the verdict only faults and the last line.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.pass_context
 def audit_command(
     ctx: click.Context,
     target: str,
     policy: Path,
-    state: Path | None,
+    resume: Path | None,
     receipts: tuple[Path, ...],
+    jobs: int | None,
+    cluster: str | None,
+    drawn: int | None,
+    since: Path | None,
+    only: ScopeId | None,
+    quiet: bool,
     as_json: bool,
+    outputs: Outputs,
 ) -> None:
-    """Recount the ledger at TARGET, an address or a folder with its published files.
+    """Recount the ledger at TARGET: an address, a folder with its published files, or a bucket.
 
-    Says the count with what it counts, whom it still trusts, and everything that is wrong, with its
-    place. Exits with 1 if anything is wrong.
+    A bucket is s3://bucket/prefix?endpoint=URL&region=NAME. Says the count with what it counts, whom it
+    still trusts, and everything that is wrong, with its place. Exits with 1 if anything is wrong.
     """
+    _check_usage(
+        resume=resume is not None,
+        receipts=bool(receipts),
+        sample=drawn is not None,
+        since=since is not None,
+        scope=only is not None,
+        outputs=outputs != Outputs(),
+    )
+    if cluster is not None and jobs is not None:
+        raise click.UsageError("--dask and --jobs do not go together")
+    if is_bucket(target):
+        Bucket(target).check()
     trusted = Policy.from_bytes(terminal.read_policy(policy))
-    memory = AuditState(state, trusted) if state else None
+    remembered = [] if since is None else [_checkpoint(since, trusted)]
     held = [receipt for path in receipts for receipt in audit_receipts.load(path)]
-    with HttpTransport() as transport, terminal.progress("recounting") as bar:
+    bar = nullcontext(None) if quiet else terminal.progress("recounting")
+    if drawn is not None:
+        with _opened(target) as fetch, bar as shown:
+            found = sample(cached(fetch), trusted, drawn, progress=shown)
+        _say(ctx, found.to_json(), audit_verdict.sample_lines(found), found.ok, as_json)
+        return
+    extent = Extent(remembered[0].size if remembered else 0, only)
+    other = nullcontext(None) if quiet else terminal.progress("fetching")
+    with (
+        _workers(cluster, jobs) as executor,
+        _source(target, cluster) as source,
+        other as fetching,
+        bar as shown,
+    ):
         report = audit(
-            cached(open_fetch(target, transport)),
+            source,
             trusted,
-            remembered=memory.remembered() if memory else (),
+            remembered=remembered,
             receipts=held,
-            progress=bar,
+            progress=shown,
+            executor=executor,
+            extent=extent,
+            connections=1 if Path(target).is_dir() else CONNECTIONS,
+            resume=resume,
+            fetching=fetching,
         )
-    if as_json:
-        terminal.say(json.dumps(report.to_json(), ensure_ascii=False))
-    else:
-        for line in audit_verdict.lines(report):
-            terminal.say(line)
-    evidence = memory.take(report) if memory else None
+        outputs.write(report, trusted, cached(source), shown)
+    evidence = None if resume is None else keep_evidence(report, resume)
+    lines = audit_verdict.lines(report, only=only, quiet=quiet)
     if evidence is not None:
         terminal.hint(f"the evidence is in {evidence.name}; show it to others before you go on")
-    if not report.ok:
+    _say(ctx, report.to_json(), lines, report.ok, as_json)
+
+
+def _say(ctx: click.Context, value: dict[str, object], lines: Iterator[str], ok: bool, as_json: bool) -> None:
+    if as_json:
+        terminal.say(json.dumps(value, ensure_ascii=False))
+    else:
+        for line in lines:
+            terminal.say(line)
+    if not ok:
         ctx.exit(1)
+
+
+def _check_usage(
+    *, resume: bool, receipts: bool, sample: bool, since: bool, scope: bool, outputs: bool
+) -> None:
+    if outputs and (sample or since or scope):
+        raise click.UsageError("--report, --database and --plots are of a whole audit")
+    if sample and (resume or receipts or since or scope):
+        raise click.UsageError("--sample goes with no option that needs a recount")
+    if resume and (since or scope):
+        raise click.UsageError("--resume is of a whole audit: it does not go with --since or --scope")
+
+
+def _workers(cluster: str | None, jobs: int | None) -> AbstractContextManager[Executor | None]:
+    if cluster is not None:
+        return dask(cluster)
+    return processes(cores() if jobs is None else jobs)
+
+
+@contextmanager
+def _opened(target: str) -> Iterator[Fetch]:
+    """Reads the target from this process."""
+    if is_bucket(target):
+        yield Bucket(target).__call__
+        return
+    with HttpTransport() as transport:
+        yield open_fetch(target, transport)
+
+
+@contextmanager
+def _source(target: str, cluster: str | None) -> Iterator[Fetch]:
+    """The target for an audit: the machines of a cluster read it themselves."""
+    if cluster is not None and is_bucket(target):
+        yield Bucket(target)
+    elif cluster is not None and is_url(target):
+        yield Web(target)
+    else:
+        with _opened(target) as fetch:
+            yield fetch
+
+
+def _checkpoint(path: Path, policy: Policy) -> Checkpoint:
+    # Today's witness policy may be younger than the file: the ledger's signature is what binds it.
+    try:
+        return Policy(logs=policy.logs).verify_checkpoint(private_file.read(path)).signed.checkpoint
+    except ProtocolError as exc:
+        if isinstance(exc, ConfigurationError):
+            raise
+        raise ConfigurationError(f"{path.name}: {exc}") from exc

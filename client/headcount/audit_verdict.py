@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headcount_ledger.audit import AuditReport, Fault, ReceiptState, ScopeCount
+from headcount_ledger.audit.sample import NOT_CHECKED, SampleReport
+from headcount_spec.level import Level
+from headcount_spec.scope import ScopeId
 from headcount_spec.text import format_day
 
 # What was proven of each person, never "people" for less.
@@ -19,35 +22,75 @@ _LEVELS = {
 
 def count_words(count: int, level: str) -> str:
     """A count with its level: "50 confirmed e-mail addresses"."""
-    parts = level.split("+")
+    demanded = Level.from_text(level)
+    parts = demanded.parts
     if not all(part in _LEVELS for part in parts):
         return f"{count} pledges at level {level}"
+    if demanded.is_choice:
+        kinds = ", ".join(_LEVELS[part][0] for part in parts)
+        return f"{count} pledges, each with {demanded.needed} of: {kinds}"
     return f"{count} " + ", each with a ".join(
         [_LEVELS[parts[0]][count != 1], *(_LEVELS[part][0] for part in parts[1:])]
     )
 
 
-def lines(report: AuditReport) -> Iterator[str]:
-    """The lines of the readable verdict."""
+def lines(report: AuditReport, *, only: ScopeId | None = None, quiet: bool = False) -> Iterator[str]:
+    """The lines of the readable verdict: of one scope only, or only what is wrong and the last line."""
     for fault in report.faults:
         yield fault_line(fault)
     if report.faults_omitted:
         yield f"and {report.faults_omitted} more faults of the same kinds"
+    if not quiet:
+        yield from _counts(report, only)
+    if not report.ok:
+        number = len(report.faults) + report.faults_omitted
+        yield f"NOT PROVEN: {number} {'fault' if number == 1 else 'faults'}"
+    elif report.unchecked:
+        yield "consistent as far as it was checked: nothing is wrong in what was recounted"
+    else:
+        yield "consistent: everything that the ledger has published was recounted, and nothing is wrong"
+
+
+def _counts(report: AuditReport, only: ScopeId | None) -> Iterator[str]:
     if report.faults and report.scopes:
         yield "what could be counted all the same, and is not proven:"
     for scope in report.scopes.values():
-        yield from _scope_lines(scope)
+        if only in (None, scope.scope_id):
+            yield from _scope_lines(scope)
+    if only is not None and only not in report.scopes:
+        yield f"the ledger has no scope {only.hex()}"
     for receipt in report.receipts:
         yield _receipt_line(receipt)
     if report.origin:
         yield f"{report.origin}: {report.size} entries in {report.batches} batches, root {report.root.hex()}"
+    if report.unchecked:
+        yield "what was not checked:"
+        for sentence in report.unchecked:
+            yield f"  - {sentence}"
     if report.ok:
         yield "whom the numbers still trust:"
         for sentence in report.trusts:
             yield f"  - {sentence}"
-        yield "consistent: everything that the ledger has published was recounted, and nothing is wrong"
+
+
+def sample_lines(report: SampleReport) -> Iterator[str]:
+    """The lines of the verdict on a sample."""
+    for fault in report.faults:
+        yield fault_line(fault)
+    for scope_id, (gross, live) in sorted(report.said.items()):
+        yield f"scope {scope_id.hex()}: the ledger says {live} live of {gross} pledges"
+    if report.origin:
+        drawn = f"{report.entries} of {report.size} entries drawn"
+        yield f"{report.origin}: {drawn}, {report.pledges} of them pledges"
+    if report.ok and report.pledges:
+        yield f"if {report.bad_fraction:.3%} of the pledges were bad, one would have been drawn with 99 %"
+    yield "what was not checked:"
+    for sentence in NOT_CHECKED:
+        yield f"  - {sentence}"
+    if report.ok:
+        yield "nothing wrong in the sample: a recount alone can say that the number is true"
     else:
-        number = len(report.faults) + report.faults_omitted
+        number = len(report.faults)
         yield f"NOT PROVEN: {number} {'fault' if number == 1 else 'faults'}"
 
 
@@ -71,7 +114,10 @@ def _receipt_line(receipt: ReceiptState) -> str:
 
 
 def _scope_lines(scope: ScopeCount) -> Iterator[str]:
-    yield f"{scope.title}: {count_words(scope.live, scope.level)}"
+    yield f"{scope.title}: {count_words(scope.total, scope.level)}"
+    for part in scope.parts:
+        where = "here" if part.seal is None else f"in {part.scope_id.hex()[:16]}… up to batch {part.seal}"
+        yield f"  {part.live} {where}"
     if scope.withdrawn:
         yield f"  {scope.gross} pledged, {scope.withdrawn} withdrawn"
     for choice, number in scope.choices.items():

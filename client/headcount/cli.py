@@ -32,20 +32,27 @@ from headcount_spec.errors import (
 GROUP = "headcount.commands"
 _OWN = {
     "audit": "headcount.audit_command:audit_command",
-    "organiser": "headcount.scope_commands:organiser",
+    "certificate": "headcount.opening_commands:certificate",
+    "contact": "headcount.contact_commands:contact",
+    "monitor": "headcount.monitor_command:monitor",
+    "organiser": "headcount.mailing_commands:organiser",
+    "pack": "headcount.pack_commands:pack",
     "pledge": "headcount.signer_commands:pledge",
     "prove": "headcount.signer_commands:prove",
     "receipt": "headcount.receipt_commands:receipt",
     "revise": "headcount.signer_commands:revise",
-    "scope": "headcount.scope_commands:scope",
+    "scope": "headcount.state_command:scope",
+    "trustee": "headcount.trustee_commands:trustee",
     "withdraw": "headcount.signer_commands:withdraw",
 }
 # The commands that this distribution brings, said here so that a look at the help loads none of them.
 _SUMMARIES = {
+    "contacts": "The store of sealed contacts, which opens for nobody here.",
     "demo": "Run a whole campaign on this machine.",
     "init": "Make a node: its settings, a ledger, an issuer.",
     "issuer": "Check that people are people, and sign one pledge of each blindly.",
     "ledger": "Create and run a ledger.",
+    "personhood": "Say what it proves to be a person here, and what a fake costs.",
     "serve": "Run the roles that CONFIG (a TOML file) names, until stopped.",
     "witness": "Watch over other people's ledgers: cosign what only grows.",
 }

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from headcount.pledge_file import MAX_SESSION_CHARS, SESSION
-from headcount.question import Ask, Kind, Question
+from headcount.personhood import Personhood
+from headcount.question import Ask
 from headcount_ledger.reader.transport import Transport, check, join, origin_of
 from headcount_spec import blind_rsa
 from headcount_spec.errors import (
-    CodeRefusedError,
     MalformedError,
     NotEligibleError,
     NotFoundError,
@@ -23,7 +22,7 @@ from headcount_spec.errors import (
     UnknownKeyError,
     VerificationError,
 )
-from headcount_spec.jcs import JSON, canonicalise, parse_json
+from headcount_spec.jcs import parse_json
 from headcount_spec.scope import Manifest
 from headcount_spec.seed import blinding
 from headcount_spec.spki import decode_token_key
@@ -36,12 +35,6 @@ DIRECTORY_TYPE = "application/private-token-issuer-directory"
 REQUEST_TYPE = "application/private-token-request"
 RESPONSE_TYPE = "application/private-token-response"
 MAX_DIRECTORY_BYTES = 2**20  # two thousand keys
-MAX_ATTEMPTS = 5  # at a typed code, as many as an issuer allows
-
-_QUESTIONS: dict[str, tuple[Kind, str]] = {
-    "email": ("address", "address"),
-    "in-person": ("slip-code", "code"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,55 +80,6 @@ class Conversation:
             raise MalformedError("the issuer's request address is on another origin")
         return request_url
 
-    def open_session(self) -> str:
-        """Prove to be a person; the session that may ask for one signature.
-
-        Raises:
-            NotEligibleError: this client cannot give the evidence, or the issuer refuses it.
-            CodeRefusedError: the typed code was refused too often.
-        """
-        if len(self.issuer.attesters) != 1 or self.issuer.attesters[0] not in _QUESTIONS:
-            raise NotEligibleError(f"{self.issuer.name} asks for evidence that this program cannot give")
-        attester = self.issuer.attesters[0]
-        kind, field = _QUESTIONS[attester]
-        # A slip is refused at once, so it may be typed again; an address is never refused for what it is.
-        attempts = MAX_ATTEMPTS if kind == "slip-code" else 1
-        for attempt in range(1, attempts + 1):
-            evidence: JSON = {field: self._answer(kind, attempt)}
-            wanted: JSON = {
-                "scope": self.manifest.scope_id.hex(),
-                "attester": attester,
-                "evidence": evidence,
-            }
-            try:
-                answer = self._post_json("sessions", wanted, status=201)
-            except CodeRefusedError:
-                if attempt == attempts:
-                    raise
-                continue
-            session = answer.get("session")
-            if not isinstance(session, str) or len(session) > MAX_SESSION_CHARS or not SESSION.match(session):
-                raise MalformedError("the issuer's session is not a bearer token")
-            if answer.get("state") == "pending":
-                self._confirm(session)
-            elif answer.get("state") != "proved":
-                raise MalformedError("the issuer's session is in an unknown state")
-            return session
-        raise AssertionError("unreachable")
-
-    def _confirm(self, session: str) -> None:
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            code = self._answer("mailed-code", attempt)
-            try:
-                answer = self._post_json("sessions/evidence", {"code": code}, session=session)
-            except CodeRefusedError:
-                if attempt == MAX_ATTEMPTS:
-                    raise
-                continue
-            if answer.get("state") != "proved":
-                raise MalformedError("the issuer's session is in an unknown state")
-            return
-
     def sign(self, url: str, session: str, nonce: bytes, seed: bytes) -> bytes:
         """The authenticator over this nonce, verified under the manifest's key, 256 bytes.
 
@@ -171,7 +115,7 @@ class Conversation:
         """The authenticator, with an earlier run's session or a new one, which is kept before its use.
 
         Raises:
-            ProtocolError: what request_url, open_session and sign raise.
+            ProtocolError: what request_url, Personhood.open_session and sign raise.
         """
         url = self.request_url()
         if session is not None:
@@ -181,25 +125,13 @@ class Conversation:
                 raise
             except (VerificationError, NotEligibleError, NotFoundError):
                 keep(None)  # the session has ended meanwhile; proving again leads to the same signature
-        session = self.open_session()
+        personhood = Personhood(self.manifest, self.index, self.transport, self.ask)
+        session, given = personhood.open_session()
         keep(session)
-        return self.sign(url, session, nonce, seed)
-
-    def _answer(self, kind: Kind, attempt: int) -> str:
-        return self.ask(Question(kind, self.issuer, self.manifest, attempt)).strip()
-
-    def _post_json(
-        self, path: str, value: JSON, *, session: str | None = None, status: int = 200
-    ) -> dict[str, JSON]:
-        headers = {"Content-Type": "application/json"}
-        if session is not None:
-            headers["Authorization"] = f"Bearer {session}"
-        url = join(self.issuer.url, path)
-        answer = self.transport("POST", url, body=canonicalise(value), headers=headers)
-        found = parse_json(check(answer, self.issuer.name, media_type="application/json", status=status))
-        if not isinstance(found, dict):
-            raise MalformedError("the issuer's answer is not an object")
-        return found
+        authenticator = self.sign(url, session, nonce, seed)
+        # Should this fail, the next call signs again with the same session, and does not come here.
+        personhood.offer_account(session, given)
+        return authenticator
 
 
 def _is_key(item: object, token_key: bytes) -> bool:

@@ -7,6 +7,7 @@ Whoever reads it can change or withdraw the pledge and knows what was pledged; i
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from headcount_spec.pledge import AUTHENTICATOR_BYTES, Nullifier, Pledge
 from headcount_spec.policy import Policy
 from headcount_spec.promise import Promise
 from headcount_spec.revision import MAX_SERIAL, Revision, revision_message
-from headcount_spec.scope import NO_SEALED_HASH, Manifest
+from headcount_spec.scope import NO_SEALED_HASH, WITHDRAWN, Manifest
 from headcount_spec.seed import SEED_BYTES, revision_seed
 from headcount_spec.text import encode_base64
 
@@ -63,6 +64,14 @@ class PledgeFile:
     promise: Promise | None = None
     standing: int = 0  # serial of the last revision that is known to stand
     changes: tuple[Change, ...] = ()
+    blob: bytes | None = field(default=None, repr=False)  # the sealed contact, in contact scopes
+    after: int | None = None  # seconds since 1970; a contact is not sent before
+    is_deposited: bool = False  # a store has taken the blob
+
+    @property
+    def sealed_hash(self) -> bytes:
+        """What the pledge commits to: the blob, or nothing."""
+        return NO_SEALED_HASH if self.blob is None else hashlib.sha256(self.blob).digest()
 
     @property
     def private_seed(self) -> bytes:
@@ -77,7 +86,7 @@ class PledgeFile:
     @property
     def nullifier(self) -> Nullifier:
         """The nonce of the tokens, under which the ledger counts the pledge once."""
-        return pledge.nonce(self.manifest.scope_id, self.choice, self.revision_key, NO_SEALED_HASH)
+        return pledge.nonce(self.manifest.scope_id, self.choice, self.revision_key, self.sealed_hash)
 
     @property
     def is_proved(self) -> bool:
@@ -93,11 +102,14 @@ class PledgeFile:
         authenticators = tuple(s.authenticator for s in self.steps if s.authenticator is not None)
         if len(authenticators) != len(self.steps):
             raise ConfigurationError("the pledge is not finished: an issuer has not signed it yet")
-        return Pledge(self.manifest.scope_id, self.choice, self.revision_key, NO_SEALED_HASH, authenticators)
+        return Pledge(
+            self.manifest.scope_id, self.choice, self.revision_key, self.sealed_hash, authenticators
+        )
 
     def revision(self, change: Change) -> Revision:
         """The entry of a change."""
-        parts = (self.manifest.scope_id, self.nullifier, change.serial, change.choice, NO_SEALED_HASH)
+        sealed_hash = NO_SEALED_HASH if change.choice == WITHDRAWN else self.sealed_hash
+        parts = (self.manifest.scope_id, self.nullifier, change.serial, change.choice, sealed_hash)
         return Revision(*parts, signature.sign(self.private_seed, revision_message(*parts)))
 
     def trust(self) -> Policy:
@@ -129,7 +141,10 @@ class PledgeFile:
             ],
         }
         return canonicalise(
-            value | _present(since=self.since, verifier=self.verifier) | _promised(self.promise)
+            value
+            | _present(since=self.since, verifier=self.verifier, after=self.after, blob=_base64(self.blob))
+            | ({"deposited": True} if self.is_deposited else {})
+            | _promised(self.promise)
         )
 
     @classmethod
@@ -156,7 +171,12 @@ class PledgeFile:
             promise=_promise(members),
             standing=members.integer("standing", 0, MAX_SERIAL),
             changes=tuple(map(_change, members.objects("changes", (0, MAX_SERIAL)))),
+            blob=members.base64("blob", bytes) if members.has("blob") else None,
+            after=members.integer("after", 0) if members.has("after") else None,
+            is_deposited=members.has("deposited") and members.take("deposited") is True,
         )
+        if (content.blob is not None) != manifest.holds_sealed:
+            raise MalformedError("pledge file.blob: in contact scopes and only there")
         members.finish()
         return content
 

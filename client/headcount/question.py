@@ -12,7 +12,7 @@ from typing import Literal
 from headcount_spec.scope import Manifest
 from headcount_spec.terms import IssuerTerms
 
-Kind = Literal["address", "mailed-code", "slip-code"]
+Kind = Literal["address", "mailed-code", "slip-code", "page-code", "evidence", "remember", "account-page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Question:
     issuer: IssuerTerms
     manifest: Manifest
     attempt: int = 1  # more than 1 after an answer that was refused
+    page: str | None = None  # of the issuer, to be opened in a browser; most show a code at the end
+    choices: tuple[str, ...] = ()  # of which the answer names one: kinds of evidence, or yes and no
 
 
 Ask = Callable[[Question], str]

@@ -32,7 +32,7 @@ _KEYS = click.option(
 
 @click.group()
 def organiser() -> None:
-    """Keys of those who speak for a campaign."""
+    """Keys of those who speak for a campaign, and the contacts that it may open."""
 
 
 @organiser.command()
@@ -207,6 +207,9 @@ def _show(found: ScopeView, manifest: Manifest, tag: str) -> None:
     if manifest.action is not None:
         when = f"{format_day(manifest.action.date)} ({manifest.action.time_zone})"
         rows.append(("action", f"{when}: {manifest.action.what[tag]}"))
+    if manifest.continues is not None:
+        before = f"{manifest.continues.scope.hex()} as it stood at batch {manifest.continues.seal}"
+        rows.append(("after", f"{before}: the total is both, and who pledged there does not pledge again"))
     missing = found.missing_openings
     rows += [
         ("issuer", f"{issuer.name}{' (has not opened it yet)' if issuer.name in missing else ''}")

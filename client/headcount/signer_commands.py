@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 
 import click
 
+from headcount import contact as contacts
 from headcount import pledge as pledging
 from headcount import prove as proving
 from headcount import revise as revising
+from headcount.contact_scope import ContactScope
 from headcount.memory import Memory
 from headcount.pledge_file import PledgeFile
 from headcount.scope_view import ScopeView
 from headcount.terminal import FILE, LEDGER, POLICY, SCOPE, asker, progress, read_policy, say
+from headcount_ledger.reader.fetch import open_fetch
 from headcount_ledger.reader.transport import HttpTransport, origin_of
-from headcount_ledger.reader.view import LedgerView
-from headcount_spec.errors import ConfigurationError
+from headcount_ledger.reader.view import LedgerView, open_ledger
+from headcount_spec.contact import Contact
+from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.scope import PLAIN, Manifest, ScopeId
 from headcount_spec.text import day_of, format_day
 
@@ -29,9 +34,24 @@ _STATE = click.option(
 _VERIFIER = click.option("--verifier", metavar="URL", help="Another of the sites that the terms list.")
 
 
+def contact_file(pledge_file: Path) -> Path:
+    """Where the contact lies that was left together with a pledge."""
+    return pledge_file.with_name(f"{pledge_file.name}.contact")
+
+
 def today() -> int:
     """The UTC day."""
     return day_of(int(time.time()))
+
+
+def _contact(ctx: click.Context, param: click.Parameter, value: str | None) -> Contact | None:
+    if value is None:
+        return None
+    channel, _, text = value.partition(":")
+    try:
+        return Contact.of(channel, text)
+    except MalformedError as exc:
+        raise click.BadParameter(f"{exc}; write email:ADDRESS, matrix:@USER:SERVER or phone:+NUMBER") from exc
 
 
 @click.command(short_help="Prove to be a person; the issuers sign your pledge unseen.")
@@ -41,6 +61,15 @@ def today() -> int:
 @click.option("--out", required=True, type=FILE, help="The pledge file; keep it, it is only yours.")
 @click.option("--choice", default=PLAIN, type=click.IntRange(0, 0xFFFF), help="Number of your option.")
 @click.option("--email", metavar="ADDR", help="Where the issuer sends its code; asked for otherwise.")
+@click.option(
+    "--issuer", "issuers", multiple=True, metavar="NAME", help="Ask only this one now; may be repeated."
+)
+@click.option(
+    "--contact",
+    callback=_contact,
+    metavar="CHANNEL:VALUE",
+    help="How to reach you if enough pledge, such as email:me@example.org; sealed until then.",
+)
 @_STATE
 def prove(
     ledger: str,
@@ -49,12 +78,15 @@ def prove(
     out: Path,
     choice: int,
     email: str | None,
+    issuers: tuple[str, ...],
+    contact: Contact | None,
     state: Path | None,
 ) -> None:
     """Prove to be a person, and let the issuers sign your pledge without seeing it.
 
     LEDGER is the ledger's address or a folder with its files, SCOPE the id of what you pledge to.
-    Stopped at any point, the same command goes on where it was: nobody gets a second token.
+    Stopped at any point, the same command goes on where it was, days later if need be: nobody gets a
+    second token. All issuers have to sign.
     """
     memory = Memory(state) if state else None
 
@@ -63,26 +95,56 @@ def prove(
             memory.remember(view.checkpoint.origin, view.raw)
         _introduce(view, found.manifest, choice)
 
+    trusted = read_policy(policy)
+    remembered = memory.checkpoints() if memory else ()
     with HttpTransport() as transport, progress("reading the ledger") as bar:
         content = proving.prove(
             out,
             ledger,
             scope_id,
-            policy=read_policy(policy),
+            policy=trusted,
             transport=transport,
             ask=asker(email),
             day=today(),
             choice=choice,
-            remembered=memory.checkpoints() if memory else (),
+            remembered=remembered,
             progress=bar,
             accepted=accepted,
+            issuers=issuers or None,
         )
+        left = None
+        if contact is not None:
+            view = open_ledger(open_fetch(ledger, transport), content.trust(), (content.checkpoint,))
+            child = contacts.find_child(view, scope_id)
+            _introduce_contacts(child)
+            listed = {issuer.name for issuer in child.manifest.issuers}
+            left = proving.prove(
+                contact_file(out),
+                ledger,
+                child.manifest.scope_id,
+                policy=trusted,
+                transport=transport,
+                ask=asker(email),
+                day=today(),
+                contact=contact,
+                after=int(time.time()) + contacts.draw_wait(secrets.randbelow),
+                remembered=remembered,
+                issuers=listed.intersection(issuers) if issuers else None,
+            )
+    unsigned = [*_say_unsigned(out, content), *(_say_unsigned(contact_file(out), left) if left else ())]
+    if unsigned:
+        until = format_day(content.manifest.closes)
+        names = _and(list(dict.fromkeys(unsigned)))
+        say(f"  Still to sign: {names}. Run the same command for them, by {until}.")
+        return
     names = _and([issuer.name for issuer in content.manifest.issuers])
     say(f"proved: {out.name} holds your finished pledge, and nobody else has it")
     knows = "knows" if len(content.manifest.issuers) == 1 else "know"
     say(f"  {names} {knows} that you took part in this, and not what you pledge.")
     say("  Wait a while before you send it: whoever sees both moments could connect them.")
     say(f"  Next: headcount pledge {out}")
+    if contact is not None:
+        say(f"  and, in an hour to two days: headcount contact send {contact_file(out)} --wait")
 
 
 @click.command(short_help="Send the finished pledge, and keep the ledger's promise.")
@@ -145,6 +207,27 @@ def _introduce(view: LedgerView, manifest: Manifest, choice: int) -> None:
         )
     if len(manifest.issuers) == 1:
         say("  It is the only issuer: the count trusts it not to invent people.")
+
+
+def _say_unsigned(file: Path, content: PledgeFile) -> list[str]:
+    """Say how far an unfinished file is, and give the names of the issuers who have not signed it."""
+    missing = [
+        issuer.name
+        for issuer, step in zip(content.manifest.issuers, content.steps, strict=True)
+        if not step.authenticator
+    ]
+    if missing:
+        say(f"signed by {len(content.steps) - len(missing)} of {len(content.steps)}; {file.name} keeps it")
+    return missing
+
+
+def _introduce_contacts(child: ContactScope) -> None:
+    terms, n = child.contacts, len(child.trustees.members)
+    threshold = child.campaign.manifest.threshold
+    say(f"  contacts: {child.trustees.t} of {n} trustees open them, if {threshold} pledge:")
+    say(f"    {', '.join(trustee.name for trustee in child.trustees.members)}")
+    language = child.manifest.language
+    say(f"    used only for: {'; '.join(purpose.text[language] for purpose in terms.purposes)}")
 
 
 def _say_published(content: PledgeFile) -> None:

@@ -14,8 +14,16 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from headcount.question import Ask, Question
 from headcount_ledger.reader.view import Progress
@@ -52,6 +60,13 @@ def hint(text: str) -> None:
     click.echo(f"headcount: hint: {shown(text)}", err=True)
 
 
+class _Rate(ProgressColumn):
+    """Done in a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Progress | None]:
     """A progress bar for long work, on a terminal only."""
@@ -59,7 +74,7 @@ def progress(label: str) -> Iterator[Progress | None]:
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     bar = Bar(*columns, console=console, transient=True)
     task = bar.add_task(label, total=None)
 
@@ -86,14 +101,45 @@ def asker(address: str | None) -> Ask:
         again = "that code was refused, try again: " if question.attempt > 1 else ""
         if question.kind == "mailed-code":
             return _prompt(f"{again}code from the mail of {name}")
+        if question.kind == "page-code":
+            if question.attempt == 1:
+                click.echo(f"open in a browser, for {shown(name)}: {shown(question.page or '')}", err=True)
+            return _prompt(f"{again}code that the page shows at the end")
+        if question.kind == "evidence":
+            # Who has named an address proves that one.
+            given = address is not None and "email" in question.choices
+            return "email" if given else _choose(question.choices, name)
+        if question.kind == "remember":
+            return _prompt(f"make a passkey, to come back to {name} with", click.Choice(question.choices))
+        if question.kind == "account-page":
+            click.echo(f"open in a browser, for {shown(name)}: {shown(question.page or '')}", err=True)
+            return _prompt("press Enter when it is done", default="done")
         return _prompt(f"{again}code on your slip (for {name})")
 
     return ask
 
 
-def _prompt(text: str) -> str:
+_EVIDENCE = {
+    "email": "an e-mail address",
+    "oidc": "a log-in",
+    "in-person": "a slip of paper with a code",
+    "device": "a passkey",
+    "eid": "an electronic identity",
+    "passkey": "the passkey that you made there before",
+}
+
+
+def _choose(choices: tuple[str, ...], name: str) -> str:
+    for choice in choices:
+        click.echo(f"  {choice}: {_EVIDENCE.get(choice, choice)}", err=True)
+    return _prompt(f"what to show to {name}", click.Choice(choices))
+
+
+def _prompt(text: str, kind: click.Choice[str] | None = None, default: str | None = None) -> str:
     try:
-        answer: str = click.prompt(shown(text), err=True)
+        answer: str = click.prompt(
+            shown(text), err=True, type=kind, default=default, show_default=default is None
+        )
     except click.Abort:
         click.echo(err=True)  # what follows is not the answer
         raise
@@ -132,6 +178,11 @@ def ledger(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if not Path(value).is_dir():
         raise click.BadParameter("neither an http(s) address nor a folder")
     return str(Path(value).resolve())
+
+
+def published(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Option callback: a ledger, or an address of a bucket."""
+    return value if value.startswith("s3://") else ledger(ctx, param, value)
 
 
 LEDGER = click.argument("ledger", callback=ledger)

@@ -2,7 +2,8 @@
 
 RFC 5321 and 6531 by email-validator, without asking the DNS. ``providers.json`` beside this module says
 what large providers do with dots, tags and second domain names, and which domains are so large
-that a quota would only punish strangers.
+that a quota would only punish strangers. Mailboxes to throw away are those of the PyPI package
+disposable-email-domains, whose list is reviewed in the open and appears weekly.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+import disposable_email_domains
 from email_validator import EmailNotValidError, validate_email
 from publicsuffixlist import PublicSuffixList
 
@@ -31,6 +33,7 @@ class Address:
     canonical: str = field(repr=False)  # one spelling for all that lead to this mailbox
     registrable: str = field(repr=False)  # domain that somebody had to register
     is_large: bool = False  # a provider of mailboxes for everybody
+    is_disposable: bool = False  # of a provider of mailboxes to throw away
 
 
 def parse_address(text: str) -> Address:
@@ -60,7 +63,17 @@ def parse_address(text: str) -> Address:
         canonical=canonical,
         registrable=registrable,
         is_large=mail_domain in _providers()["large"],
+        is_disposable=_is_disposable(domain, registrable),
     )
+
+
+def _is_disposable(domain: str, registrable: str) -> bool:
+    """Whether the domain, or one above it that somebody registered, is on the list of the package."""
+    while domain not in disposable_email_domains.blocklist:
+        if domain == registrable:
+            return False
+        domain = domain.partition(".")[2]
+    return domain not in disposable_email_domains.allowlist
 
 
 # KNOWN: a host where a+b and a+c are two people's mailboxes gives them one token between them. Tags

@@ -1,9 +1,14 @@
 """The issuer over HTTP.
 
     GET  /.well-known/private-token-issuer-directory      RFC 9578, Section 4
+    POST /sessions/challenge    JSON {scope, attester} → 200 what the first evidence must answer
     POST /sessions              JSON {scope, attester, evidence} → 201 {session, state, expires_in_s}
     POST /sessions/evidence     Bearer, JSON → 200 {state}
+    POST /sessions/next         Bearer, JSON {attester, evidence} → 200 {state}
+    POST /sessions/account      Bearer, JSON {check} → 200 {state, page}: open an account, to come back with
+    DELETE /sessions/account    Bearer, JSON {check} → 204: end it
     POST /token-request         Bearer, RFC 9578, Section 6
+    /prove/…, /account          pages for people: modules pages and account_pages
 
 Nothing is changed by GET, nothing is remembered by cookie, nothing is logged about a request. Pages may
 ask only from the origins of the manifests (CORS), and in each scope only from that manifest's.
@@ -11,10 +16,13 @@ ask only from the origins of the manifests (CORS), and in each scope only from t
 
 from __future__ import annotations
 
+import re
+
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from headcount_issuer import directory
+from headcount_issuer import account_pages, directory, pages
+from headcount_issuer.issuance import Progress
 from headcount_issuer.issuer import Issuer
 from headcount_spec.errors import (
     NotEligibleError,
@@ -24,10 +32,10 @@ from headcount_spec.errors import (
     WrongTypeError,
 )
 from headcount_spec.jcs import JSON, canonicalise, parse_json
+from headcount_spec.level import NAME as ATTESTER
 from headcount_spec.members import Members
 from headcount_spec.problem import from_status, problem
 from headcount_spec.scope import ScopeId
-from headcount_spec.terms import ATTESTER
 
 JSON_TYPE = "application/json"
 REQUEST_TYPE = "application/private-token-request"  # RFC 9578, Section 8.3
@@ -36,12 +44,15 @@ MAX_JSON_BYTES = 16384  # evidence of later attesters (passkeys) is some kilobyt
 MAX_REQUEST_BYTES = 1024  # a token request has 259
 _MAX_BEARER_CHARS = 256
 _PREFLIGHT_S = 600
+_PATH = re.compile(r"\A/(?:[A-Za-z0-9._~-]+/?)*\Z")  # on the asking site; no query, nothing encoded
 
 
 def create_app(issuer: Issuer) -> Flask:
     """The WSGI application of an open issuer."""
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # another path is not found, and not redirected
+    app.register_blueprint(pages.blueprint(issuer))
+    app.register_blueprint(account_pages.blueprint(issuer))
 
     @app.get(directory.PATH)
     def token_keys() -> Response:
@@ -56,21 +67,42 @@ def create_app(issuer: Issuer) -> Flask:
         scope = ScopeId(members.hex32("scope"))
         attester = members.text("attester", 32, ATTESTER)
         evidence = members.object("evidence")
+        return_path = members.text_or("return_path", "/", 500, _PATH)
         members.finish()
-        begun = issuer.issuance.begin(scope, attester, evidence, _origin())
-        answer: dict[str, JSON] = {
-            **begun.answer,
-            "session": begun.bearer,
-            "state": begun.state,
-            "expires_in_s": begun.expires_in_s,
-        }
-        return _answer(canonicalise(answer), JSON_TYPE, 201)
+        header = issuer.networks.proxy_header
+        issuer.networks.take(request.remote_addr, request.headers.get(header) if header else None, issuer.now)
+        bearer, progress = issuer.issuance.begin(scope, attester, evidence, _origin(), return_path)
+        return _progress(progress, 201, session=bearer, expires_in_s=issuer.config.session_s)
+
+    @app.post("/sessions/challenge")
+    def challenge() -> Response:
+        members = _json("request")
+        scope = ScopeId(members.hex32("scope"))
+        attester = members.text("attester", 32, ATTESTER)
+        members.finish()
+        return _answer(canonicalise(dict(issuer.issuance.challenge(scope, attester, _origin()))), JSON_TYPE)
 
     @app.post("/sessions/evidence")
     def prove() -> Response:
         evidence = _json("evidence")
-        state = issuer.issuance.prove(_bearer(), evidence, _origin())
-        return _answer(canonicalise({"state": state}), JSON_TYPE)
+        return _progress(issuer.issuance.prove(_bearer(), evidence, _origin()))
+
+    @app.post("/sessions/next")
+    def go_on() -> Response:
+        members = _json("request")
+        attester = members.text("attester", 32, ATTESTER)
+        evidence = members.object("evidence")
+        members.finish()
+        return _progress(issuer.issuance.go_on(_bearer(), attester, evidence, _origin()))
+
+    @app.post("/sessions/account")
+    def remember() -> Response:
+        return _progress(issuer.issuance.remember(_bearer(), _check(), _origin()))
+
+    @app.delete("/sessions/account")
+    def forget() -> Response:
+        issuer.issuance.forget(_bearer(), _check(), _origin())
+        return Response(status=204)
 
     @app.post(directory.REQUEST_PATH)
     def token_request() -> Response:
@@ -79,13 +111,16 @@ def create_app(issuer: Issuer) -> Flask:
 
     @app.errorhandler(ProtocolError)
     def refused(error: ProtocolError) -> Response:
+        if pages.is_page():
+            return pages.refusal(error)
         if error.status >= 500 and not isinstance(error, UnavailableError):
             app.logger.error("%s: %s", error.code, error)
         return _problem(error)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        response = _problem(from_status(error.code or 500, error.name))
+        found = from_status(error.code or 500, error.name)
+        response = pages.refusal(found) if pages.is_page() else _problem(found)
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
         return response
@@ -94,14 +129,14 @@ def create_app(issuer: Issuer) -> Flask:
     def headers(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers.setdefault("Referrer-Policy", "no-referrer")
         origin = _origin()
         if origin is not None and "Access-Control-Allow-Origin" not in response.headers:
             response.headers.add("Vary", "Origin")
             if issuer.issuance.may_ask(origin):
                 response.headers["Access-Control-Allow-Origin"] = origin
                 if request.method == "OPTIONS":
-                    response.headers["Access-Control-Allow-Methods"] = "POST"
+                    response.headers["Access-Control-Allow-Methods"] = "POST, DELETE"
                     response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
                     response.headers["Access-Control-Max-Age"] = str(_PREFLIGHT_S)
         return response
@@ -114,11 +149,26 @@ def _origin() -> str | None:
 
 
 def _bearer() -> str:
-    """The credentials of RFC 6750, Section 2.1."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return bearer_of(request.headers.get("Authorization", ""))
+
+
+def bearer_of(authorization: str) -> str:
+    """The credentials in the header of RFC 6750, Section 2.1.
+
+    Raises:
+        NotEligibleError: there are none.
+    """
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not 0 < len(token) <= _MAX_BEARER_CHARS:
         raise NotEligibleError("no session was named: Authorization: Bearer …")
     return token
+
+
+def _check() -> str:
+    members = _json("request")
+    name = members.text("check", 32, ATTESTER)
+    members.finish()
+    return name
 
 
 def _json(name: str) -> Members:
@@ -134,6 +184,10 @@ def _body(media_type: str, max_bytes: int) -> bytes:
     if len(body) > max_bytes:
         raise TooLargeError(f"the body has more than {max_bytes} bytes")
     return body
+
+
+def _progress(progress: Progress, status: int = 200, **more: JSON) -> Response:
+    return _answer(canonicalise({**progress.answer, "state": progress.state, **more}), JSON_TYPE, status)
 
 
 def _answer(body: bytes, media_type: str, status: int = 200) -> Response:

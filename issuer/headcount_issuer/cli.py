@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
+from headcount_issuer.attesters.email import EmailConfig
 from headcount_issuer.config import IssuerConfig
+from headcount_issuer.custody import encrypt_keys
+from headcount_issuer.dkim_key import create_key, dns_record
 from headcount_issuer.enrolment import Draft
 from headcount_issuer.issuer import Issuer
-from headcount_issuer.keys import write_private
-from headcount_issuer.sheet import sheet_html, sheet_text
+from headcount_issuer.sheet_commands import codes, table
 from headcount_spec import scope
-from headcount_spec.errors import ConfigurationError
+from headcount_spec.errors import ConfigurationError, CorruptionError
 from headcount_spec.text import decode_hex, format_day
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -42,7 +44,15 @@ def issuer(context: click.Context, config_path: Path) -> None:
 @click.option("--name", default="localhost:8001", show_default=True, help="Host as in manifests.")
 @click.option("--url", default="http://localhost:8001", show_default=True, help="Where clients reach it.")
 @click.option("--ledger", default="http://localhost:8000/ledger", show_default=True, help="The ledger's URL.")
-@click.option("--attester", "attesters", multiple=True, default=("email",), show_default=True)
+@click.option(
+    "--attester",
+    "attesters",
+    multiple=True,
+    type=click.Choice(("email", "in-person")),
+    default=("email",),
+    show_default=True,
+    help="How people are checked; others are added in the file.",
+)
 @click.option("--smtp-host", default="127.0.0.1", show_default=True)
 @click.option("--smtp-port", type=click.IntRange(1, 65535), default=25, show_default=True)
 @click.option("--sender", default="issuer@localhost", show_default=True, help="From address of the mails.")
@@ -86,27 +96,27 @@ def enrol(config_path: Path, draft: Path) -> None:
         click.echo(f"scope {answer.scope.hex()} is open at this issuer")
 
 
-@issuer.command()
-@click.argument("scope_hex", metavar="SCOPE")
-@click.option("--number", type=click.IntRange(1), required=True, help="Of slips.")
-@click.option("--out", type=_FOLDER, default=".", show_default=True, help="Folder of the two files.")
+@issuer.command("dkim-key")
+@click.argument("path", metavar="FILE", type=_FILE)
+@click.option("--selector", default="headcount", show_default=True, help="Name of the key in the DNS.")
 @click.pass_obj
-def codes(config_path: Path, scope_hex: str, number: int, out: Path) -> None:
-    """Make a sheet of single-use codes for SCOPE, as text and as HTML to print.
+def dkim_key(config_path: Path, path: Path, selector: str) -> None:
+    """Make a key that signs the issuer's mails, and print what goes into the DNS and into the settings."""
+    config = IssuerConfig.from_file(config_path)
+    email = config.attesters.get("email")
+    if not isinstance(email, EmailConfig):
+        raise ConfigurationError("this issuer sends no mails")
+    create_key(path)
+    domain = email.sender.rpartition("@")[2]
+    record = dns_record(path)
+    strings = [record[i : i + 255] for i in range(0, len(record), 255)]  # RFC 1035, Section 3.3
+    click.echo(f"{selector}._domainkey.{domain}. TXT {' '.join(map(json.dumps, strings))}")
+    click.echo(f"\n[issuer.attesters.email.dkim]\nselector = {json.dumps(selector)}")
+    click.echo(f"key_file = {json.dumps(str(path.resolve()))}")
 
-    Its Merkle root and number go into the ledger. The files are the only copy of the codes.
-    """
-    scope_id = scope.ScopeId(decode_hex(scope_hex, 32))
-    text_path, html_path = out / f"codes-{scope_hex[:8]}.txt", out / f"codes-{scope_hex[:8]}.html"
-    for path in (text_path, html_path):
-        if path.exists():
-            raise ConfigurationError(f"{path.name} exists already")
-    with Issuer.open(IssuerConfig.from_file(config_path)) as opened:
-        manifest, sheet = opened.make_codes(scope_id, number)
-        write_private(text_path, sheet_text(manifest, sheet).encode())
-        write_private(html_path, sheet_html(manifest, sheet).encode())
-        opened.send_notices()
-    click.echo(f"{number} codes in {text_path.name} and {html_path.name}")
+
+issuer.add_command(codes)
+issuer.add_command(table)
 
 
 @issuer.command()
@@ -129,6 +139,62 @@ def status(config_path: Path) -> None:
             days = f"{format_day(row.manifest.opens)} to {format_day(row.manifest.closes)}"
             click.echo(f"{row.manifest.scope_id.hex()}  {days}  {row.manifest.level}  {row.issued}  {state}")
         click.echo(f"{opened.unsent_notices()} notices wait for the ledger")
+
+
+@issuer.command()
+@click.argument("scope_hex", metavar="SCOPE")
+@click.pass_obj
+def close(config_path: Path, scope_hex: str) -> None:
+    """Destroy the keys of SCOPE, which has closed, and say so in the ledger.
+
+    The token key goes at once, the key of the tags when no other scope asks for them any more: run it again
+    then. What is destroyed cannot be had back, by anybody.
+    """
+    scope_id = scope.ScopeId(decode_hex(scope_hex, 32))
+    with Issuer.open(IssuerConfig.from_file(config_path)) as opened:
+        closed = opened.close_scope(scope_id)
+    click.echo(
+        f"destroyed, and said so in the ledger: {' and '.join(f'{key} key' for key in closed.destroyed)}"
+    )
+    if closed.tag_needed_until is not None:
+        click.echo(
+            f"another scope asks for the tags until {format_day(closed.tag_needed_until)}; close again then"
+        )
+
+
+@issuer.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.pass_obj
+def inventory(config_path: Path, as_json: bool) -> None:
+    """Say what this issuer holds, why, and until when, from its real files and tables.
+
+    Fails if it finds something that it cannot name.
+    """
+    with Issuer.open(IssuerConfig.from_file(config_path)) as opened:
+        found = opened.inventory()
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        for line in found.lines():
+            click.echo(line)
+    if found.unknown():
+        raise CorruptionError(f"nobody knows why this is here: {', '.join(found.unknown())}")
+
+
+@issuer.command("encrypt-keys")
+@click.pass_obj
+def encrypt_keys_command(config_path: Path) -> None:
+    """Encrypt the keys that lie in plain, under the passphrase that [issuer.custody] names.
+
+    Where it names a file that is not there, a passphrase is drawn. Stop the issuer first.
+    """
+    config = IssuerConfig.from_file(config_path)
+    passphrase = config.custody.passphrase
+    if passphrase is None:
+        raise ConfigurationError("[issuer.custody] names no passphrase_file and no passphrase_credential")
+    passphrase.draw()
+    done = encrypt_keys(config.keys, passphrase)
+    click.echo(f"{len(done)} keys encrypted; throw away the backups that hold them in plain")
 
 
 def _draft_file(path: Path) -> Path:
@@ -166,14 +232,18 @@ def _toml(
         f"url = {quoted(url)}",
         'directory = "issuer"',
         f"ledger = {quoted(ledger)}",
-        f"attesters = {quoted(list(attesters))}",
+        "",
+        "[issuer.custody]",
+        'passphrase_file = "issuer.passphrase"  # opens the keys; best kept on another disk',
     ]
-    if "email" in attesters:
-        lines += [
-            "",
-            "[issuer.smtp]",
-            f"host = {quoted(host)}",
-            f"port = {port}",
-            f"sender = {quoted(sender)}",
-        ]
+    for attester in attesters:
+        lines += ["", f"[issuer.attesters.{attester}]"]
+        if attester == "email":
+            lines += [
+                f"sender = {quoted(sender)}",
+                "",
+                "[issuer.attesters.email.smtp]",
+                f"host = {quoted(host)}",
+                f"port = {port}",
+            ]
     return "\n".join(lines) + "\n"

@@ -1,40 +1,24 @@
 """The issuer's part of a node's TOML file: the table ``[issuer]``.
 
-Secrets are never in the file; it names the folder and the files that hold them.
+Secrets are never in the file; it names the folder and the files that hold them. Each attester has a table
+of its own below, such as ``[issuer.attesters.email]``, which its own module reads.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headcount_issuer.attester import AttesterConfig
+from headcount_issuer.attesters import read_config
+from headcount_issuer.custody import CustodyConfig
+from headcount_issuer.meter import NetworkConfig
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.members import Members
-from headcount_spec.terms import ATTESTER, SERVER_NAME, URL
-
-_HOST = re.compile(r"\A[A-Za-z0-9.:-]{1,253}\Z")
-_MAILBOX = re.compile(r"\A[A-Za-z0-9._-]{1,64}@[a-z0-9.-]{1,253}\Z")
-_DOMAIN = re.compile(r"\A[a-z0-9-]+(?:\.[a-z0-9-]+)+\Z")
-_TLS = re.compile(r"\A(?:none|starttls|implicit)\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpConfig:
-    """Where mail is handed in."""
-
-    host: str
-    port: int
-    sender: str  # the address in From
-    tls: str = "none"  # none (own machine only), starttls, implicit
-    user: str | None = None
-    password_file: Path | None = None
-    timeout_s: int = 15  # for each step of the dialogue
-    queue: int = 1000  # mails that wait in memory; then 503
-    workers: int = 2  # connections at once
+from headcount_spec.terms import SERVER_NAME, URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +29,11 @@ class IssuerConfig:
     url: str  # under which clients reach it, without a slash at the end
     directory: Path  # keys and database
     ledger: str  # URL of the ledger, without a slash at the end
-    attesters: tuple[str, ...] = ("email",)
-    smtp: SmtpConfig | None = None  # the e-mail attester needs it
+    attesters: Mapping[str, AttesterConfig]  # by name, in the order of the file
     session_s: int = 600  # from the question to the code, and from the proof to the signature
     max_sessions: int = 20_000  # in memory; then 503
-    domain_quota: int = 200  # tokens a registrable mail domain gets in one scope
-    domain_quotas: Mapping[str, int] = field(default_factory=dict)  # other numbers for known domains
-    mails_per_address: int = 5  # within session_s; more are silently not sent
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    custody: CustodyConfig = field(default_factory=CustodyConfig)  # of the token keys
 
     @property
     def database(self) -> Path:
@@ -94,53 +76,32 @@ class IssuerConfig:
 
 
 def _read(members: Members, folder: Path) -> IssuerConfig:
-    attesters = members.texts("attesters", (1, 8), 32, ATTESTER) if members.has("attesters") else ("email",)
     config = IssuerConfig(
         name=members.text("name", 253, SERVER_NAME),
         url=members.text("url", 500, URL),
         directory=folder / members.text("directory", 1000),
         ledger=members.text("ledger", 500, URL),
-        attesters=attesters,
-        smtp=_smtp(members.object("smtp"), folder) if members.has("smtp") else None,
-        session_s=_number(members, "session_s", 600, 60, 3600),
-        max_sessions=_number(members, "max_sessions", 20_000, 1, 10_000_000),
-        domain_quota=_number(members, "domain_quota", 200, 1, 10_000_000),
-        domain_quotas=_quotas(members),
-        mails_per_address=_number(members, "mails_per_address", 5, 1, 1000),
+        attesters=_attesters(members, folder),
+        session_s=members.integer_or("session_s", 600, 60, 3600),
+        max_sessions=members.integer_or("max_sessions", 20_000, 1, 10_000_000),
+        networks=NetworkConfig.read(members.object("networks"))
+        if members.has("networks")
+        else NetworkConfig(),
+        custody=_custody(members, folder),
     )
     members.finish()
-    if "email" in attesters and config.smtp is None:
-        raise ConfigurationError("issuer.smtp: missing, and the e-mail attester needs it")
     return config
 
 
-def _smtp(members: Members, folder: Path) -> SmtpConfig:
-    smtp = SmtpConfig(
-        host=members.text("host", 253, _HOST),
-        port=members.integer("port", 1, 65535),
-        sender=members.text("sender", 320, _MAILBOX),
-        tls=members.text("tls", 16, _TLS) if members.has("tls") else "none",
-        user=members.text("user", 300) if members.has("user") else None,
-        password_file=folder / members.text("password_file", 1000) if members.has("password_file") else None,
-        timeout_s=_number(members, "timeout_s", 15, 1, 300),
-        queue=_number(members, "queue", 1000, 1, 1_000_000),
-        workers=_number(members, "workers", 2, 1, 64),
-    )
-    members.finish()
-    if (smtp.user is None) != (smtp.password_file is None):
-        raise ConfigurationError("issuer.smtp: user and password_file come together")
-    return smtp
+def _custody(members: Members, folder: Path) -> CustodyConfig:
+    if not members.has("custody"):
+        return CustodyConfig()
+    return CustodyConfig.read(members.object("custody"), folder)
 
 
-def _quotas(members: Members) -> Mapping[str, int]:
-    if not members.has("domain_quotas"):
-        return {}
-    value = members.take("domain_quotas")
-    if not isinstance(value, dict) or not all(map(_DOMAIN.match, value)):
-        raise MalformedError("issuer.domain_quotas: not a table of registrable domains")
-    inner = Members(value, "issuer.domain_quotas")
-    return {domain: inner.integer(domain, 1) for domain in value}
-
-
-def _number(members: Members, name: str, default: int, minimum: int, maximum: int) -> int:
-    return members.integer(name, minimum, maximum) if members.has(name) else default
+def _attesters(members: Members, folder: Path) -> Mapping[str, AttesterConfig]:
+    value = members.take("attesters")
+    if not isinstance(value, dict) or not value:
+        raise MalformedError("issuer.attesters: not a table with a table for each attester")
+    tables = Members(value, "issuer.attesters")
+    return {name: read_config(name, tables.object(name), folder) for name in value}

@@ -15,6 +15,7 @@ from headcount_issuer.notices import Notices
 from headcount_issuer.store import Store
 from headcount_spec import jcs, signature
 from headcount_spec.errors import MalformedError, NotEligibleError, NotFoundError, UnknownKeyError
+from headcount_spec.level import Level
 from headcount_spec.lint import lint
 from headcount_spec.scope import MAX_MANIFEST_BYTES, Manifest, ScopeId
 from headcount_spec.terms import IssuerTerms
@@ -38,15 +39,11 @@ class Opened:
 class Enrolment:
     """How an issuer joins scopes."""
 
-    def __init__(
-        self, config: IssuerConfig, store: Store, keys: Keys, notices: Notices, levels: dict[str, str]
-    ) -> None:
-        """levels: attester's name → the level that it reaches, for the attesters of this issuer."""
+    def __init__(self, config: IssuerConfig, store: Store, keys: Keys, notices: Notices) -> None:
         self._config = config
         self._store = store
         self._keys = keys
         self._notices = notices
-        self._levels = levels
 
     def enrol(self, data: bytes, today: int) -> Draft | Opened:
         """Answer a draft or open a manifest; the same again does the same.
@@ -84,11 +81,19 @@ class Enrolment:
             issuers.append(entry)
         entry.setdefault("url", self._config.url)
         if not entry.get("attesters"):
-            fitting = [name for name, level in self._levels.items() if level == value.get("level")]
-            entry["attesters"] = fitting[:1] or [self._config.attesters[0]]
+            entry["attesters"] = self._fitting(value.get("level"))
         entry["notice_key"] = encode_base64(signature.public_key(self._keys.notice_seed))
         entry["token_key"] = encode_base64(self._keys.create_token_key())
         return Draft(value)
+
+    def _fitting(self, level: Any) -> list[str]:
+        """The level's own names; without a level, the first attester here."""
+        if level is None:
+            return [next(iter(self._config.attesters))]
+        names = Level.from_text(level).parts if isinstance(level, str) else ()
+        if not names or any(name not in self._config.attesters for name in names):
+            raise NotEligibleError("this issuer has no attesters that reach the level of the draft")
+        return list(names)
 
     def _open(self, manifest: Manifest, today: int) -> Opened:
         terms = own_terms(manifest, self._config.name)
@@ -104,16 +109,37 @@ class Enrolment:
         self._keys.signing_key(terms.token_key_id)
         if terms.url != self._config.url:
             raise NotEligibleError("the manifest has another URL for this issuer")
-        if len(terms.attesters) != 1 or self._levels.get(terms.attesters[0]) != manifest.level:
-            raise NotEligibleError("this issuer has no attester of this name that reaches the scope's level")
+        if any(name not in self._config.attesters for name in terms.attesters + terms.returning):
+            raise NotEligibleError("this issuer has no attester of this name")
         others = [row.manifest for row in self._store.scopes()]
         errors = [found for found in lint(manifest.json, others, today) if found.severity == "error"]
         if errors:
             raise NotEligibleError(f"{errors[0].path}: {errors[0].message}")
-        if manifest.eligible == "parent-token-holders" and (
-            manifest.parent is None or self._store.scope(manifest.parent) is None
-        ):
+        if manifest.eligible == "parent-token-holders" and not self._knows_holders(manifest.parent):
             raise NotEligibleError("this issuer does not know who holds a token of the parent scope")
+        if manifest.eligible == "parent-token-holders" and not self._asks_as_parent(manifest, terms):
+            raise NotEligibleError("the parent scope has another level here: nobody could show its token")
+        self._check_continued(manifest)
+
+    def _knows_holders(self, scope_id: ScopeId | None) -> bool:
+        row = None if scope_id is None else self._store.scope(scope_id)
+        return row is not None and self._keys.has_tag_key(row.manifest.scope_id)
+
+    def _check_continued(self, manifest: Manifest) -> None:
+        """Who had part in a scope must remember it when another continues it; a new issuer cannot."""
+        continued = None if manifest.continues is None else self._store.scope(manifest.continues.scope)
+        if continued is not None and not self._knows_holders(continued.manifest.scope_id):
+            raise NotEligibleError(
+                "this issuer has destroyed what tells who holds a token of the scope before"
+            )
+
+    def _asks_as_parent(self, manifest: Manifest, terms: IssuerTerms) -> bool:
+        """Whether people prove here what they proved for the parent: its token is found by nothing else."""
+        parent = None if manifest.parent is None else self._store.scope(manifest.parent)
+        if parent is None:
+            return False
+        before = own_terms(parent.manifest, self._config.name)
+        return parent.manifest.level == manifest.level and before.attesters == terms.attesters
 
 
 def _is_complete(value: dict[str, Any]) -> bool:

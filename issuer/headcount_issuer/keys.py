@@ -4,50 +4,46 @@
     keys/<token key id>.pem   RSA-2048, signs blinded messages of one scope and nothing else
     keys/<scope id>.tag       32 random bytes, keys the tags of one scope; destroyed with the scope
 
-A token key is known by its id; where its private half lives is this module's business alone, so that
-a PKCS #11 token can take the place of the files.
+The first two are encrypted if there is a passphrase. A token key is known by its id; where its private half
+lives is its custody's business: a PKCS #11 token can take the place of the files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 import threading
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import rsa as pyca_rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
-from headcount_engine import rsa
 from headcount_engine.engine import SigningKey
-from headcount_spec import spki
-from headcount_spec.blind_rsa import PublicKey
-from headcount_spec.errors import ConfigurationError, MalformedError, UnknownKeyError
+from headcount_issuer.custody import CustodyConfig, encode_key, load_key
+from headcount_issuer.private_file import destroy, read_private, write_private
+from headcount_spec.errors import ConfigurationError
 from headcount_spec.scope import ScopeId
 from headcount_spec.spki import TokenKeyId
 
+__all__ = ["TAG_KEY_BYTES", "Keys", "make_tag", "read_private", "write_private"]
+
 TAG_KEY_BYTES = 32
-_MAX_BYTES = 65536
+_PLAIN = CustodyConfig()
 
 
 class Keys:
-    """The folder of keys."""
+    """The keys of one issuer; threads share them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, custody: CustodyConfig = _PLAIN) -> None:
         self._folder = folder
+        self._passphrase = custody.passphrase
+        self._custody = custody.open(folder)
         self._lock = threading.Lock()
         self._signing: dict[bytes, SigningKey] = {}  # token key id → handle
+        self._seed: tuple[bytes, bytes] | None = None  # SHA-256 of its file, the seed
 
     @classmethod
-    def create(cls, folder: Path) -> Keys:
+    def create(cls, folder: Path, custody: CustodyConfig = _PLAIN) -> None:
         """Make the folder and the notice key.
 
         Raises:
@@ -57,10 +53,16 @@ class Keys:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise ConfigurationError(f"cannot create {folder.name}: {exc.strerror}") from exc
-        keys = cls(folder)
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        write_private(folder / "notice.pem", pem)
-        return keys
+        write_private(folder / "notice.pem", encode_key(Ed25519PrivateKey.generate(), custody.passphrase))
+
+    def close(self) -> None:
+        """End what the custody has started."""
+        self._custody.close()
+
+    @property
+    def custody(self) -> str:
+        """How token keys are kept, in words."""
+        return self._custody.name
 
     @property
     def notice_seed(self) -> bytes:
@@ -69,53 +71,51 @@ class Keys:
         Raises:
             ConfigurationError: missing, open to others, or not such a key.
         """
-        key = _load_pem(self._folder / "notice.pem")
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ConfigurationError("notice.pem is no Ed25519 key")
-        return key.private_bytes_raw()
+        path = self._folder / "notice.pem"
+        read = hashlib.sha256(read_private(path)).digest()
+        with self._lock:
+            if self._seed is None or self._seed[0] != read:  # a passphrase takes a fifth of a second
+                key = load_key(path, self._passphrase)
+                if not isinstance(key, Ed25519PrivateKey):
+                    raise ConfigurationError("notice.pem is no Ed25519 key")
+                self._seed = (read, key.private_bytes_raw())
+            return self._seed[1]
 
     def create_token_key(self) -> bytes:
         """Make a token key for a scope that is being drafted; its SPKI, as manifests carry it.
 
         Raises:
-            ConfigurationError: it cannot be written.
+            ConfigurationError, UnavailableError: as Custody.create.
         """
-        key = pyca_rsa.generate_private_key(spki.EXPONENT, spki.MODULUS_BITS)
-        encoded = spki.encode_token_key(PublicKey(key.public_key().public_numbers().n, spki.EXPONENT))
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        write_private(self._token_path(spki.token_key_id(encoded)), pem)
-        return encoded
+        return self._custody.create()
 
     def signing_key(self, key_id: TokenKeyId) -> SigningKey:
         """The handle that signs blinded messages under a token key; threads share it.
 
         Raises:
             UnknownKeyError: the private half is not here.
-            ConfigurationError: its file is open to others, or holds another key.
+            ConfigurationError, UnavailableError: as Custody.load.
         """
         with self._lock:
             handle = self._signing.get(key_id)
             if handle is None:
-                handle = self._load_token_key(key_id)
+                handle = self._custody.load(key_id)
                 self._signing[key_id] = handle
             return handle
 
-    def _load_token_key(self, key_id: TokenKeyId) -> SigningKey:
-        path = self._token_path(key_id)
-        if not path.is_file():
-            raise UnknownKeyError("the private half of this token key is not at this issuer")
-        key = _load_pem(path)
-        if not isinstance(key, pyca_rsa.RSAPrivateKey):
-            raise ConfigurationError(f"{path.name} is no RSA key")
-        try:
-            handle = rsa.load_private_key(
-                key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-            )
-        except MalformedError as exc:
-            raise ConfigurationError(f"{path.name} is no token key") from exc
-        if spki.token_key_id(spki.encode_token_key(handle.public)) != key_id:
-            raise ConfigurationError(f"{path.name} holds another key")
-        return handle
+    def forget(self, key_id: TokenKeyId) -> None:
+        """Drop the handle of a key that signs nothing any more; it leaves memory with its last user."""
+        with self._lock:
+            self._signing.pop(key_id, None)
+
+    def destroy_token_key(self, key_id: TokenKeyId) -> bool:
+        """Destroy the private half of a token key, for ever; whether it was there.
+
+        Raises:
+            ConfigurationError, UnavailableError: it cannot be destroyed now.
+        """
+        self.forget(key_id)
+        return self._custody.destroy(key_id)
 
     def create_tag_key(self, scope: ScopeId) -> None:
         """Make the key of a scope's tags, unless it is there.
@@ -138,8 +138,17 @@ class Keys:
             raise ConfigurationError("a tag key has another length")
         return key
 
-    def _token_path(self, key_id: TokenKeyId) -> Path:
-        return self._folder / f"{key_id.hex()}.pem"
+    def has_tag_key(self, scope: ScopeId) -> bool:
+        """Whether the key of a scope's tags is here."""
+        return self._tag_path(scope).exists()
+
+    def destroy_tag_key(self, scope: ScopeId) -> bool:
+        """Destroy the key of a scope's tags, for ever; whether it was there.
+
+        Raises:
+            ConfigurationError: it cannot be destroyed.
+        """
+        return destroy(self._tag_path(scope))
 
     def _tag_path(self, scope: ScopeId) -> Path:
         return self._folder / f"{scope.hex()}.tag"
@@ -148,56 +157,3 @@ class Keys:
 def make_tag(key: bytes, value: bytes) -> bytes:
     """The 32-byte tag of a uniqueness input under a scope's key: HMAC-SHA256."""
     return hmac.new(key, value, hashlib.sha256).digest()
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that must not exist, mode 0600, durably and in one step.
-
-    Raises:
-        ConfigurationError: it exists, or cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)  # unlike a rename, fails if path exists
-        finally:
-            os.unlink(temporary)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except FileExistsError as exc:
-        raise ConfigurationError(f"{path.name} exists already") from exc
-    except OSError as exc:
-        raise ConfigurationError(f"cannot write {path.name}: {exc.strerror}") from exc
-
-
-def read_private(path: Path) -> bytes:
-    """The bytes of a file that only its owner may read.
-
-    Raises:
-        ConfigurationError: missing, too long, or readable by others.
-    """
-    try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise ConfigurationError(f"{path.name} is open to others: chmod 600")
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as exc:
-        raise ConfigurationError(f"cannot read {path.name}: {exc.strerror}") from exc
-    if len(data) > _MAX_BYTES:
-        raise ConfigurationError(f"{path.name} is too long")
-    return data
-
-
-def _load_pem(path: Path) -> object:
-    try:
-        return load_pem_private_key(read_private(path), None)
-    except (ValueError, TypeError) as exc:
-        raise ConfigurationError(f"{path.name} is no private key in PEM") from exc

@@ -8,20 +8,60 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import smtplib
 import ssl
 import threading
 import time
 from dataclasses import dataclass
 from email.message import EmailMessage
+from pathlib import Path
 
-from headcount_issuer.config import SmtpConfig
+from headcount_issuer.dkim_key import DkimKey
 from headcount_issuer.keys import read_private
-from headcount_spec.errors import UnavailableError
+from headcount_spec.errors import MalformedError, UnavailableError
+from headcount_spec.members import Members
 
 RETRY_S = (5, 30, 120)  # after a temporary failure; a code lives for ten minutes
 
+_HOST = re.compile(r"\A[A-Za-z0-9.:-]{1,253}\Z")
+_TLS = re.compile(r"\A(?:none|starttls|implicit)\Z")
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpConfig:
+    """Where mail is handed in."""
+
+    host: str
+    port: int
+    tls: str = "none"  # none (own machine only), starttls, implicit
+    user: str | None = None
+    password_file: Path | None = None
+    timeout_s: int = 15  # for each step of the dialogue
+    queue: int = 1000  # mails that wait in memory; then 503
+    workers: int = 2  # connections at once
+
+    @classmethod
+    def read(cls, members: Members, folder: Path) -> SmtpConfig:
+        """Take it from the node's file."""
+        smtp = cls(
+            host=members.text("host", 253, _HOST),
+            port=members.integer("port", 1, 65535),
+            tls=members.text_or("tls", "none", 16, _TLS),
+            user=members.text("user", 300) if members.has("user") else None,
+            password_file=folder / members.text("password_file", 1000)
+            if members.has("password_file")
+            else None,
+            timeout_s=members.integer_or("timeout_s", 15, 1, 300),
+            queue=members.integer_or("queue", 1000, 1, 1_000_000),
+            workers=members.integer_or("workers", 2, 1, 64),
+        )
+        members.finish()
+        if (smtp.user is None) != (smtp.password_file is None):
+            raise MalformedError(f"{members.path}: user and password_file come together")
+        return smtp
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +73,12 @@ class _Waiting:
 class Mailer:
     """Threads that hand in mails; nothing about a recipient is logged."""
 
-    def __init__(self, config: SmtpConfig, retry_s: tuple[float, ...] = RETRY_S) -> None:
+    def __init__(
+        self, config: SmtpConfig, key: DkimKey | None = None, retry_s: tuple[float, ...] = RETRY_S
+    ) -> None:
+        """key signs each mail, if there is one."""
         self._config = config
+        self._key = key
         self._retry_s = retry_s
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(config.queue)
         self._later: list[tuple[float, _Waiting]] = []  # (monotonic time, mail), guarded by _lock
@@ -125,7 +169,22 @@ class Mailer:
                 connection.starttls(context=context)
             if config.user is not None and config.password_file is not None:
                 connection.login(config.user, read_private(config.password_file).decode().strip())
-            connection.send_message(message)
+            self._send(connection, message)
+
+    def _send(self, connection: smtplib.SMTP, message: EmailMessage) -> None:
+        """As smtplib's send_message, with the very bytes that are signed."""
+        data = message.as_bytes()  # the policy of the message: CRLF, and UTF-8 where SMTPUTF8 allows it
+        if self._key is not None:
+            data = self._key.sign(data)
+        (sender,) = (address.addr_spec for address in message["From"].addresses)
+        (recipient,) = (address.addr_spec for address in message["To"].addresses)
+        options = []
+        if not recipient.isascii():
+            connection.ehlo_or_helo_if_needed()
+            if not connection.has_extn("smtputf8"):
+                raise smtplib.SMTPNotSupportedError
+            options = ["SMTPUTF8", "BODY=8BITMIME"]
+        connection.sendmail(sender, [recipient], data, mail_options=options)
 
 
 def is_temporary(exc: Exception) -> bool:

@@ -95,7 +95,8 @@ class Notices:
             ).scalar_one()
             rounded = -(-issued // ISSUANCE_STEP) * ISSUANCE_STEP
             last_day, last_issued = self._last_issuance(connection, row.number)
-            if day > last_day or (now and rounded > last_issued):
+            is_over = bool(self._destroyed(connection, row.number))  # the last number is said
+            if not is_over and (day > last_day or (now and rounded > last_issued)):
                 body = {"day": max(day, last_day), "issued": rounded}
                 self._append(connection, row, "issuance", body)
         self.flush(row)
@@ -111,6 +112,23 @@ class Notices:
         with self._store.transaction() as connection:
             self._store.add_codes(connection, row.number, tags)
             self._append(connection, row, "codes", {"root": root.hex(), "number": number})
+
+    def destroyed(self, row: ScopeRow, day: int, keys: list[str]) -> None:
+        """Say which keys of a scope are destroyed, once for each set.
+
+        Raises:
+            ProtocolError: as flush; said again on the next call.
+        """
+        with self._store.transaction() as connection:
+            said = self._destroyed(connection, row.number)
+            if not said.issuperset(keys):
+                self._append(connection, row, "destruction", {"day": day, "keys": keys})
+        self.flush(row)
+
+    def said_destroyed(self, row: ScopeRow) -> set[str]:
+        """The keys of a scope that this issuer has said are destroyed: tag, token."""
+        with self._store.reading() as connection:
+            return self._destroyed(connection, row.number)
 
     def flush(self, row: ScopeRow) -> None:
         """Send what the ledger has not taken yet, in order.
@@ -146,6 +164,15 @@ class Notices:
         connection.execute(
             insert(notices).values(number=row.number, seq=seq, entry=notice.to_bytes(), sent=0)
         )
+
+    def _destroyed(self, connection: Connection, number: int) -> set[str]:
+        query = select(notices.c.entry).where(notices.c.number == number)
+        said: set[str] = set()
+        for (entry,) in connection.execute(query):
+            statement = Notice.from_bytes(entry).statement
+            if statement.type == "destruction":
+                said.update(statement.body["keys"])
+        return said
 
     def _last_issuance(self, connection: Connection, number: int) -> tuple[int, int]:
         """(day, issued) of the last issuance notice, (-1, -1) before the first."""

@@ -47,3 +47,11 @@ notices = Table(
     UniqueConstraint("entry"),
     sqlite_with_rowid=False,
 )
+
+# Opt-in accounts: sealed records in blobs; accounts has the layout, shelf the reasons.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # depth << 32 | number of the blob
+    Column("records", LargeBinary, nullable=False),
+)

@@ -1,7 +1,8 @@
 """Personhood sessions: from the first evidence to the signature, in memory only.
 
-Whoever holds the bearer, 256 random bits, continues the session; only its hash is kept. A restart
-forgets them all: people begin again, and nobody loses a token.
+Whoever holds the bearer, 256 random bits, continues the session; only its hash is kept. A page of the issuer
+that belongs to a session has a token of its own, in its address, which proves nothing elsewhere and changes
+with every form that is sent. A restart forgets them all: people begin again, and nobody loses a token.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headcount_issuer.attester import Step
+from headcount_issuer.attesters.combination import Combination
 from headcount_issuer.store import Quota
 from headcount_spec.errors import NotEligibleError, UnavailableError
 from headcount_spec.scope import ScopeId
@@ -27,8 +29,11 @@ class Session:
 
     scope: ScopeId
     site: str  # origin of the page that asked
-    attester: str
-    expires_at: int
+    return_path: str  # on that site, where a page of ours leads back to
+    combination: Combination  # what is proved, and what is still asked for
+    attester: str = ""  # whose turn it is
+    expires_at: int = 0
+    page: bytes | None = field(default=None, repr=False)  # SHA-256 of the page's token
     step: Step | None = field(default=None, repr=False)  # between the two steps of an attester
     tags: tuple[bytes, ...] | None = field(default=None, repr=False)  # once proved
     quota: Quota | None = field(default=None, repr=False)
@@ -44,6 +49,7 @@ class Sessions:
         self._maximum = maximum
         self._lock = threading.Lock()
         self._sessions: dict[bytes, Session] = {}  # SHA-256 of the bearer → session
+        self._pages: dict[bytes, Session] = {}  # SHA-256 of a page's token → session
         self._purge_at = 0
 
     def check_room(self) -> None:
@@ -80,6 +86,32 @@ class Sessions:
                 raise NotEligibleError("no such session, or it has expired: begin again")
             return session
 
+    def turn_page(self, session: Session) -> str:
+        """The next token of the session's page; the last one leads nowhere any more."""
+        token = secrets.token_urlsafe(BEARER_BYTES)
+        with self._lock:
+            self._close_page(session)
+            session.page = _key(token)
+            self._pages[session.page] = session
+        return token
+
+    def close_page(self, session: Session) -> None:
+        """The session has no page any more."""
+        with self._lock:
+            self._close_page(session)
+
+    def of_page(self, token: str) -> Session:
+        """The session of a page's token.
+
+        Raises:
+            NotEligibleError: there is none, it has expired, or its form was sent already.
+        """
+        with self._lock:
+            session = self._pages.get(_key(token))
+            if session is None or self._clock() >= session.expires_at:
+                raise NotEligibleError("this page has expired, or was used already: begin again")
+            return session
+
     def prolong(self, session: Session) -> None:
         """Give a session its whole lifetime again, when it is proved."""
         session.expires_at = self._clock() + self._lifetime_s
@@ -93,6 +125,12 @@ class Sessions:
         now = self._clock()
         self._purge_at = now + _PURGE_S
         self._sessions = {key: value for key, value in self._sessions.items() if now < value.expires_at}
+        self._pages = {key: value for key, value in self._pages.items() if now < value.expires_at}
+
+    def _close_page(self, session: Session) -> None:
+        if session.page is not None:
+            self._pages.pop(session.page, None)
+            session.page = None
 
     def _check_room(self) -> None:
         if len(self._sessions) >= self._maximum or self._clock() >= self._purge_at:

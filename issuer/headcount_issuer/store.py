@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
 from headcount_issuer.schema import codes, metadata, scopes
-from headcount_issuer.tags import Tags, prepare
+from headcount_issuer.tags import Tags, count, look_up, prepare
 from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
@@ -60,17 +60,26 @@ class Quota:
     limit: int
 
 
-@dataclass(slots=True, eq=False)
-class _Wish:
-    """One request for a signature, waiting for the next transaction."""
+def _interrupted() -> ProtocolError:
+    return UnavailableError("the issuer was interrupted")
 
-    number: int
-    tags: tuple[bytes, ...]
-    digest: bytes
-    quota: Quota | None
-    error: ProtocolError | None = field(
-        default_factory=lambda: UnavailableError("the issuer was interrupted")
-    )  # until it is granted
+
+@dataclass(slots=True, eq=False)
+class Wish:
+    """Tags of one person to be used up for one message, all or none, and what became of it."""
+
+    number: int  # of the scope
+    tags: tuple[bytes, ...] = field(repr=False)  # ascending, distinct
+    digest: bytes = field(repr=False)  # SHA-256 of the blinded message
+    quota: Quota | None = None
+    error: ProtocolError | None = field(default_factory=_interrupted)  # None once it is granted, durably
+
+    @classmethod
+    def of(cls, number: int, tags: Sequence[bytes], blinded_msg: bytes, quota: Quota | None = None) -> Wish:
+        """A wish that nobody has decided."""
+        if not tags:
+            raise ValueError("a proof of nobody: it would be granted without end")
+        return cls(number, tuple(sorted(set(tags))), hashlib.sha256(blinded_msg).digest(), quota)
 
 
 class Store:
@@ -80,6 +89,8 @@ class Store:
         self._engine = engine
         self._lock = threading.Lock()  # of the writing connection
         self._writer = engine.connect().execution_options(write=True)
+        self._reader = engine.connect()
+        self._reader_lock = threading.Lock()
         self._group = Group(self._grant)
 
     @classmethod
@@ -113,6 +124,8 @@ class Store:
         """Close all connections."""
         with self._lock:
             self._writer.close()
+            with self._reader_lock:
+                self._reader.close()
             self._engine.dispose()
 
     @contextmanager
@@ -141,16 +154,21 @@ class Store:
         try:
             with self._engine.connect() as connection:
                 yield connection
-        except DBAPIError as exc:
+        except (DBAPIError, sqlite3.Error) as exc:
             raise UnavailableError("the issuer's database cannot be read now") from exc
 
     def enrol(self, manifest: Manifest, token_key_id: bytes) -> ScopeRow:
         """Bind a token key to a scope for ever; the same binding again changes nothing.
 
         Raises:
-            NotEligibleError: the key is bound to another scope.
+            NotEligibleError: the key is bound to another scope, or the scope to another key.
         """
         with self.transaction() as connection:
+            other = connection.execute(
+                select(scopes.c.token_key_id).where(scopes.c.scope == manifest.scope_id)
+            ).scalar_one_or_none()
+            if other not in (None, token_key_id):
+                raise NotEligibleError("the scope has a token key already; another key needs a new scope")
             bound = connection.execute(
                 select(scopes.c.scope).where(scopes.c.token_key_id == token_key_id)
             ).scalar_one_or_none()
@@ -202,21 +220,58 @@ class Store:
             NotEligibleError: no place of the quota is left.
             UnavailableError: the database cannot be written now.
         """
-        if not tags:
-            raise ValueError("a proof of nobody: it would be granted without end")
-        wish = _Wish(number, tuple(sorted(set(tags))), hashlib.sha256(blinded_msg).digest(), quota)
-        self._group.submit(wish)
+        wish = Wish.of(number, tags, blinded_msg, quota)
+        self.burn_together(wish)
         if wish.error is not None:
             raise wish.error
+
+    def burn_together(self, wish: Wish) -> None:
+        """Have a wish decided with those of other threads that wait at the same time."""
+        self._group.submit(wish)
+
+    def burn_all(self, wishes: Sequence[Wish]) -> None:
+        """Decide wishes in one transaction; each says then whether it is granted, or why not.
+
+        Raises:
+            CorruptionError: the database contradicts itself; nothing is granted.
+        """
+        self._grant(wishes)
+
+    def check(self, wish: Wish) -> None:
+        """Refuse what burn would refuse by what is used up now; nothing is changed.
+
+        Raises:
+            AlreadyIssuedError: one of the tags is used up, and not for this message.
+            UnavailableError: the database cannot be read now.
+        """
+        driver: Any = self._reader.connection.driver_connection
+        try:
+            with self._reader_lock:
+                found = [look_up(driver, wish.number, tag) for tag in wish.tags]
+        except sqlite3.Error as exc:
+            raise UnavailableError("the issuer's database cannot be read now") from exc
+        if any(digest is not None for digest in found) and not _is_granted(found, wish.digest):
+            raise _another()
 
     def is_burnt(self, number: int, tag: bytes) -> bool:
         """Whether a tag is used up."""
         with self.reading() as connection:
             return Tags(connection).find(number, tag) is not None
 
+    def count_tags(self, number: int) -> int:
+        """How many tags of a scope are used up."""
+        with self.reading() as connection:
+            return count(connection, number)
+
     def add_codes(self, connection: Connection, number: int, sheet: Sequence[bytes]) -> None:
         """Keep the tags of a sheet of codes, inside a transaction."""
         connection.execute(insert(codes), [{"number": number, "tag": tag} for tag in sorted(sheet)])
+
+    def count_codes(self, number: int) -> int:
+        """How many codes stand on all of the scope's sheets."""
+        query = select(func.count()).select_from(codes).where(codes.c.number == number)
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def has_code(self, number: int, tag: bytes) -> bool:
         """Whether this is the tag of a code on one of the scope's sheets."""
@@ -224,7 +279,7 @@ class Store:
         with self.reading() as connection:
             return connection.execute(query).one_or_none() is not None
 
-    def _grant(self, wishes: Sequence[_Wish]) -> None:
+    def _grant(self, wishes: Sequence[Wish]) -> None:
         """Decide all that wait in one transaction, in the order of their tags."""
         ordered = sorted(wishes, key=lambda wish: (wish.number, wish.tags))
         errors: list[ProtocolError | None]
@@ -249,13 +304,21 @@ class Store:
         driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _decide(used: Tags, issued: Counter[int], wish: _Wish) -> ProtocolError | None:
+def _is_granted(found: Sequence[bytes | None], digest: bytes) -> bool:
+    return all(one is not None and hmac.compare_digest(one, digest) for one in found)
+
+
+def _another() -> ProtocolError:
+    return AlreadyIssuedError("this person has a token of this scope for another message")
+
+
+def _decide(used: Tags, issued: Counter[int], wish: Wish) -> ProtocolError | None:
     """What a request is refused with; None if its tags are used up for its message now."""
     found = [used.find(wish.number, tag) for tag in wish.tags]
-    if all(digest is not None and hmac.compare_digest(digest, wish.digest) for digest in found):
+    if _is_granted(found, wish.digest):
         return None
     if any(digest is not None for digest in found):
-        return AlreadyIssuedError("this person has a token of this scope for another message")
+        return _another()
     if wish.quota is not None:
         place = _free_place(used, wish.number, wish.quota)
         if place is None:

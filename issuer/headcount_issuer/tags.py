@@ -18,9 +18,11 @@ file system has freed and not overwritten; that is what disk encryption is for.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from headcount_issuer.schema import buckets, scopes
 from headcount_spec.errors import CorruptionError
@@ -41,16 +43,16 @@ class Tags:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        # Past SQLAlchemy, whose part of a lookup would be ten times SQLite's.
+        driver: Any = connection.connection.driver_connection
+        self._execute = driver.execute
         self._depths: dict[int, int] = {}  # scope number → depth
         self._read: dict[int, bytes] = {}  # bucket id → its blob as it was read
         self._changed: dict[int, bytes] = {}  # bucket id → its blob as it is to be written
 
     def find(self, number: int, tag: bytes) -> bytes | None:
         """The digest that is kept with a tag of the scope with this number, None if the tag is unused."""
-        data = self._bucket(self._bucket_id(number, tag))
-        at = _place(data, tag)
-        found = data[at : at + RECORD_BYTES]
-        return found[TAG_BYTES:] if found[:TAG_BYTES] == tag else None
+        return _digest_in(self._bucket(self._bucket_id(number, tag)), tag)
 
     def put(self, number: int, tag: bytes, digest: bytes) -> None:
         """Keep a tag that find does not find."""
@@ -69,9 +71,7 @@ class Tags:
             CorruptionError: one is not, inside a write transaction.
         """
         for bucket_id, data in sorted(self._changed.items()):
-            written = self._connection.execute(
-                _WRITE, {"id_": bucket_id, "before": self._read[bucket_id], "after": data}
-            )
+            written = self._execute(_WRITE, (data, bucket_id, self._read[bucket_id]))
             if written.rowcount != 1:
                 raise CorruptionError("a bucket of tags changed inside a write transaction")
         self._read.clear()
@@ -80,31 +80,62 @@ class Tags:
     def _bucket_id(self, number: int, tag: bytes) -> int:
         depth = self._depths.get(number)
         if depth is None:
-            query = select(scopes.c.depth).where(scopes.c.number == number)
-            depth = self._depths[number] = int(self._connection.execute(query).scalar_one())
+            row = self._execute("SELECT depth FROM scopes WHERE number = ?", (number,)).fetchone()
+            if row is None:
+                raise CorruptionError("a scope is missing")
+            depth = self._depths[number] = int(row[0])
         return _first_id(number, depth) | int.from_bytes(tag[:4], "big") >> (32 - depth)
 
     def _bucket(self, bucket_id: int) -> bytes:
         data = self._changed.get(bucket_id) or self._read.get(bucket_id)
         if data is None:
-            data = self._connection.execute(_READ, {"id_": bucket_id}).scalar_one()
-            if len(data) != BUCKET_BYTES:
-                raise CorruptionError("a bucket of tags has another size")
-            self._read[bucket_id] = data
+            row = self._execute("SELECT records FROM buckets WHERE id = ?", (bucket_id,)).fetchone()
+            if row is None or len(row[0]) != BUCKET_BYTES:
+                raise CorruptionError("a bucket of tags is missing, or has another size")
+            data = self._read[bucket_id] = bytes(row[0])
         return data
 
 
-_READ = select(buckets.c.records).where(buckets.c.id == bindparam("id_"))
-_WRITE = (
-    update(buckets)
-    .where(buckets.c.id == bindparam("id_"), buckets.c.records == bindparam("before"))
-    .values(records=bindparam("after"))
+_LOOK = (
+    "SELECT b.records FROM scopes s JOIN buckets b"
+    " ON b.id = (s.number << 40) | (s.depth << 32) | (?2 >> (32 - s.depth)) WHERE s.number = ?1"
 )
+_WRITE = "UPDATE buckets SET records = ? WHERE id = ? AND records = ?"
+
+
+def look_up(driver: sqlite3.Connection, number: int, tag: bytes) -> bytes | None:
+    """The digest that is kept with a tag, in one statement and thus consistent; outside a transaction."""
+    row = driver.execute(_LOOK, (number, int.from_bytes(tag[:4], "big"))).fetchone()
+    if row is None or len(row[0]) != BUCKET_BYTES:
+        raise CorruptionError("a bucket of tags is missing, or has another size")
+    return _digest_in(row[0], tag)
 
 
 def prepare(connection: Connection, number: int) -> None:
     """Make the first bucket of a scope. Empty buckets exist too: a page must not show who came first."""
     connection.execute(insert(buckets).values(id=_first_id(number, 0), records=encode_bucket([])))
+
+
+def count(connection: Connection, number: int) -> int:
+    """How many tags a scope has; reads all of them."""
+    query = select(buckets.c.records).where(
+        buckets.c.id >= _first_id(number, 0), buckets.c.id < _first_id(number + 1, 0)
+    )
+    return sum(len(decode_bucket(data)) for data in connection.execute(query).scalars())
+
+
+def clear(connection: Connection, number: int) -> None:
+    """Forget all tags of a scope; its depth is the caller's to set back to 0."""
+    connection.execute(
+        delete(buckets).where(buckets.c.id >= _first_id(number, 0), buckets.c.id < _first_id(number + 1, 0))
+    )
+    prepare(connection, number)
+
+
+def _digest_in(data: bytes, tag: bytes) -> bytes | None:
+    at = _place(data, tag)
+    found = data[at : at + RECORD_BYTES]
+    return found[TAG_BYTES:] if found[:TAG_BYTES] == tag else None
 
 
 def _place(data: bytes, tag: bytes) -> int:

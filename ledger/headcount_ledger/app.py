@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -11,6 +11,7 @@ from headcount_ledger.exchange import (
     BUNDLES,
     ENTRIES,
     MAX_BUNDLE_BYTES,
+    Accepted,
     Answer,
     accepted,
     answered,
@@ -23,6 +24,7 @@ from headcount_ledger.exchange import (
 )
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.published import kind
+from headcount_ledger.refusals import Refusals, Sender
 from headcount_ledger.ticker import wall_clock
 from headcount_spec.entry import MAX_ENTRY_BYTES
 from headcount_spec.errors import (
@@ -39,13 +41,25 @@ def ledger_blueprint(ledger: Ledger, clock: Callable[[], int] = wall_clock) -> B
     """The ledger's routes, to be mounted at the ledger's prefix."""
     blueprint = Blueprint("ledger", __name__)
     blueprint.register_error_handler(ProtocolError, _problem)
+    refusals = Refusals(ledger.config)
 
     def everything(path: str = "") -> Response:
         take = _TAKERS.get(path)
         if take is not None:
             if request.method != "POST":
                 raise MethodRefusedError("entries are sent by POST")
-            return _respond(take(ledger, day_of(clock())))
+            now, header = clock(), refusals.proxy_header
+            sender = Sender(request.remote_addr, request.headers.get(header) if header else None)
+
+            def accept(entries: Sequence[bytes]) -> list[Accepted | ProtocolError]:
+                for entry in entries:
+                    refusals.check(sender, now, entry)
+                outcomes = ledger.accept_all(entries, day_of(now))
+                for entry, outcome in zip(entries, outcomes, strict=True):
+                    refusals.count(sender, now, entry, outcome)
+                return outcomes
+
+            return _respond(take(accept))
         content_type, caching = kind(path)
         if request.method not in ("GET", "HEAD"):
             raise MethodRefusedError("the published files are read by GET")
@@ -74,14 +88,20 @@ def create_app(ledger: Ledger, clock: Callable[[], int] = wall_clock, prefix: st
     return app
 
 
-def _take(ledger: Ledger, day: int) -> Answer:
+Accept = Callable[[Sequence[bytes]], list[Accepted | ProtocolError]]
+
+
+def _take(accept: Accept) -> Answer:
     check_entry_head(request.content_type, request.content_length)
-    return accepted(ledger.accept(_body(MAX_ENTRY_BYTES, entry_too_long), day))
+    (outcome,) = accept([_body(MAX_ENTRY_BYTES, entry_too_long)])
+    if isinstance(outcome, ProtocolError):
+        raise outcome
+    return accepted(outcome)
 
 
-def _take_bundle(ledger: Ledger, day: int) -> Answer:
+def _take_bundle(accept: Accept) -> Answer:
     check_bundle_head(request.content_type, request.content_length)
-    outcomes = ledger.accept_all(open_bundle(_body(MAX_BUNDLE_BYTES, bundle_too_long)), day)
+    outcomes = accept(open_bundle(_body(MAX_BUNDLE_BYTES, bundle_too_long)))
     return answered([refused(one) if isinstance(one, ProtocolError) else accepted(one) for one in outcomes])
 
 

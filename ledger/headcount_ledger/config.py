@@ -6,6 +6,9 @@
     database = "postgresql+psycopg://headcount@db.example/headcount?sslmode=verify-full"
     database_password = "secrets/database"   # a file
     storage = "s3://bucket/prefix"
+    organisers = ["<Ed25519 key in base64>"] # whose terms it takes; without the list, anybody's
+    refusals_per_minute = 600                # of one network
+    proxy_header = "X-Forwarded-For"         # only behind a proxy of your own that sets it
 
     [ledger.s3]                              # see BucketConfig
 
@@ -21,10 +24,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from headcount_spec.errors import ConfigurationError
+from headcount_spec.errors import ConfigurationError, MalformedError
+from headcount_spec.signature import check_public_key
+from headcount_spec.text import decode_base64
 
 DEFAULT_TICK_S = 60
 DEFAULT_MAX_WAITING = 4096
+DEFAULT_REFUSALS = 600
+MAX_NOTICES = 10_000  # that wait for a batch
 DEFAULT_TIMEOUT_S = 30
 DEFAULT_REGION = "us-east-1"  # what most S3-compatible servers expect when nothing is said
 
@@ -76,12 +83,17 @@ class LedgerConfig:
     postgresql: str | None = None  # URL of a PostgreSQL database, without a password; None: SQLite
     password: Path | None = None  # file with its password; None: as libpq finds it
     bucket: BucketConfig | None = None  # where the tree stands; None: in the directory
+    organisers: frozenset[bytes] | None = None  # public keys, one of which signs new terms; None: anybody's
+    refusals_per_minute: int = DEFAULT_REFUSALS  # of entries of one /24 or /48; more are answered 429
+    proxy_header: str | None = None  # in which a proxy of the operator's own tells the address, last
 
     def __post_init__(self) -> None:
         if self.tick_s < 1:
             raise ConfigurationError("ledger.tick_s is at least 1")
         if self.max_waiting < 1:
             raise ConfigurationError("ledger.max_waiting is at least 1")
+        if self.refusals_per_minute < 1:
+            raise ConfigurationError("ledger.refusals_per_minute is at least 1")
         if self.postgresql is not None:
             _check_database(self.postgresql)
 
@@ -106,6 +118,9 @@ class LedgerConfig:
             postgresql=_text(members, "ledger", "database"),
             password=None if password is None else base / password,
             bucket=_bucket(_text(members, "ledger", "storage"), members.pop("s3", {}), base),
+            organisers=_organisers(members.pop("organisers", None)),
+            refusals_per_minute=_number(members, "ledger", "refusals_per_minute", DEFAULT_REFUSALS),
+            proxy_header=_text(members, "ledger", "proxy_header"),
         )
         if members:
             raise ConfigurationError(f"ledger.{min(members)} is unknown")
@@ -186,6 +201,17 @@ def _bucket(storage: str | None, table: Any, base: Path) -> BucketConfig | None:
     if members:
         raise ConfigurationError(f"ledger.s3.{min(members)} is unknown")
     return config
+
+
+def _organisers(value: Any) -> frozenset[bytes] | None:
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+            raise MalformedError("no list of keys")
+        return frozenset(check_public_key(decode_base64(text)) for text in value)
+    except MalformedError as exc:
+        raise ConfigurationError("ledger.organisers is no list of Ed25519 keys in base64") from exc
 
 
 def _text(members: dict[str, Any], table: str, name: str) -> str | None:

@@ -95,8 +95,11 @@ class Intake:
         if isinstance(parsed, Revision):
             return (yield from self._accept_revision(parsed, entry, day))
         if isinstance(parsed, Notice):
-            yield StageNotice(entry, day)
-            return leaf_hash(entry)
+            hash, scope = leaf_hash(entry), parsed.statement.scope
+            # A notice costs the writer what four hundred pledges cost: not for one that stands.
+            if not (yield Look(lambda tx: staged.has_notice(tx, scope, hash))):
+                yield StageNotice(entry, day)
+            return hash
         raise MalformedError("seals are made by the ledger alone")
 
     def _accept_pledge(self, verified: VerifiedPledge, day: int) -> Generator[Look | Work, Any, Promise]:

@@ -19,7 +19,16 @@ from headcount_ledger.config import LedgerConfig
 from headcount_ledger.head import Head, insert_head, load_head
 from headcount_ledger.history import check_history
 from headcount_ledger.intake import Acceptance, Accepted, Intake, Runner, run, run_all
-from headcount_ledger.place import has_head, has_tables, open_database, open_pending, open_storage, read_key
+from headcount_ledger.notices import Admission
+from headcount_ledger.place import (
+    check_tables,
+    has_head,
+    has_tables,
+    open_database,
+    open_pending,
+    open_storage,
+    read_key,
+)
 from headcount_ledger.sequencer import Cosign, Sequencer, no_witnesses
 from headcount_ledger.storage import CHECKPOINT, find
 from headcount_ledger.store import Store
@@ -107,9 +116,9 @@ class Ledger:
         self._store = store
         self._cosign = self._witnesses() if cosign is None else cosign
         witnesses = self._cosign.policy.witnesses if isinstance(self._cosign, Witnesses) else ()
-        # Terms may ask for the cosignatures of these keys; None: for anybody's.
-        self._witness_keys = None if cosign is not None else {witness.key for witness in witnesses}
-        self._own_writer = Writer(store, config.max_waiting, halt, self._witness_keys)
+        keys = None if cosign is not None else frozenset(witness.key for witness in witnesses)
+        self._admission = Admission(keys, config.organisers)
+        self._own_writer = Writer(store, config.max_waiting, halt, self._admission)
         self._writer: Runner = writer or self._own_writer
         self._intake = Intake(key)
 
@@ -131,6 +140,7 @@ class Ledger:
         if not has_head(engine):
             engine.dispose()
             raise ConfigurationError(f"no ledger in {config.place}: `headcount ledger create` makes one")
+        check_tables(engine)
         ledger = cls(config, key, Store(engine), cosign)
         published = find(ledger.storage, CHECKPOINT)  # before the head: that one may only be newer
         head = ledger.head()
@@ -189,7 +199,7 @@ class Ledger:
 
     def writer_server(self, halt: Callable[[str], object] = end_process) -> WriterServer:
         """The server through which other processes write; see ``WriterServer``."""
-        return WriterServer(self._store, self.config.socket, halt, self._witness_keys)
+        return WriterServer(self._store, self.config.socket, halt, self._admission)
 
     @contextlib.contextmanager
     def sequencer(self, kind: type[Sequencer] = Sequencer) -> Iterator[Sequencer]:

@@ -6,32 +6,50 @@ Notices are few; nothing here has to be fast.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from headcount_ledger import sealed, staged
+from headcount_ledger.config import MAX_NOTICES
 from headcount_ledger.head import load_head
 from headcount_spec import lint
-from headcount_spec.errors import NotEligibleError, NotFoundError, NoticeConflictError, UnknownKeyError
+from headcount_spec.errors import (
+    NotEligibleError,
+    NotFoundError,
+    NoticeConflictError,
+    UnavailableError,
+    UnknownKeyError,
+)
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.note import VerificationKey
 from headcount_spec.notice import Notice, author, manifest_of, verify_notice
 from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
 
+RETRY_AFTER_S = 60
 
-def take_notice(
-    tx: Connection, data: bytes, day: int, witness_keys: Collection[VerificationKey] | None = None
-) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whose terms a ledger takes."""
+
+    witnesses: Collection[VerificationKey] | None  # whose cosignatures they may ask for; None: anybody's
+    organisers: Collection[bytes] | None  # public keys, one of which signs them; None: anybody's
+
+
+ANYBODY = Admission(None, None)
+
+
+def take_notice(tx: Connection, data: bytes, day: int, admission: Admission = ANYBODY) -> None:
     """Check a notice against those that stand and stage it; the same again does nothing.
-
-    Terms may ask for the cosignatures of these witness keys; None: for anybody's.
 
     Raises:
         MalformedError, SignatureError, UnknownKeyError: it is not signed by those who must sign it.
-        NotFoundError: its scope, or the parent of its terms, is not in this ledger.
+        NotFoundError: its scope, the parent of its terms or what they continue is not in this ledger.
         NotEligibleError: the terms are not fit to be opened here.
         NoticeConflictError: another one stands in its place.
+        UnavailableError: too many wait for a batch.
     """
     notice, hash = Notice.from_bytes(data), leaf_hash(data)
     statement = notice.statement
@@ -45,7 +63,10 @@ def take_notice(
     if statement.role == "ledger":
         raise NoticeConflictError("the ledger writes its own notices", statement.seq)
     if is_manifest:
-        _check_terms(tx, manifest, day, witness_keys)
+        _check_organisers(notice, admission)
+        _check_terms(tx, manifest, day, admission)
+    if staged.count_notices(tx) >= MAX_NOTICES:
+        raise UnavailableError("too many notices wait for a batch", RETRY_AFTER_S)
     staged.stage_notice(tx, statement.scope, name, statement.seq, statement.type, hash, data)
 
 
@@ -61,22 +82,32 @@ def find_terms(tx: Connection, scope: ScopeId) -> Manifest:
     return manifest
 
 
-def _check_terms(
-    tx: Connection, manifest: Manifest, day: int, witness_keys: Collection[VerificationKey] | None
-) -> None:
+def _check_organisers(notice: Notice, admission: Admission) -> None:
+    """Refuse terms of strangers: a title once taken is refused to those who come later."""
+    organisers = admission.organisers
+    if organisers is not None and not any(key in organisers for key, _ in notice.signatures):
+        raise NotEligibleError("this ledger takes the terms of organisers that its operator knows")
+
+
+def _check_terms(tx: Connection, manifest: Manifest, day: int, admission: Admission) -> None:
     """Refuse terms that an audit would fault."""
     if manifest.ledger.key != VerificationKey.from_text(load_head(tx).key):
         raise NotEligibleError("the pledges of these terms count in another ledger")
     others = {**sealed.manifests(tx), **staged.manifests(tx)}
     if manifest.parent is not None and manifest.parent not in others:
         raise NotFoundError("the parent scope is not in this ledger")
+    if manifest.continues is not None:
+        if manifest.continues.scope not in others:
+            raise NotFoundError("the scope that these terms continue is not in this ledger")
+        if manifest.continues.seal >= load_head(tx).batches:
+            raise NotEligibleError("the seal from which these terms continue is not there yet")
     token_keys = {issuer.token_key for other in others.values() for issuer in other.issuers}
     if any(issuer.token_key in token_keys for issuer in manifest.issuers):
         raise NotEligibleError("a token key of these terms serves another scope")
-    if witness_keys is not None:
+    if admission.witnesses is not None:
         asked = Policy.from_bytes(manifest.witnesses.encode())
         try:
-            asked.check_quorum(w.name for w in asked.witnesses if w.key in witness_keys)
+            asked.check_quorum(w.name for w in asked.witnesses if w.key in admission.witnesses)
         except UnknownKeyError as exc:
             raise NotEligibleError("these terms ask for witnesses that the ledger does not ask") from exc
     for finding in lint.lint(manifest.json, others.values(), day):

@@ -70,6 +70,18 @@ def has_tables(engine: Engine) -> bool:
         return inspect(connection).has_table(schema.head.name)
 
 
+def check_tables(engine: Engine) -> None:
+    """Refuse a database whose tables are not those of this version.
+
+    Raises:
+        ConfigurationError: an older version has made it.
+    """
+    with _reading(engine) as connection:
+        missing = schema.metadata.tables.keys() - set(inspect(connection).get_table_names())
+    if missing:
+        raise ConfigurationError(f"an older version has made this database: it has no table {min(missing)}")
+
+
 def has_head(engine: Engine) -> bool:
     """Whether a database has a ledger: one that is being created or moved here has no head yet."""
     if not has_tables(engine):

@@ -85,6 +85,7 @@ def open_engine(url: str, password: str | None = None) -> Engine:
             address,
             pool_size=POOL,
             isolation_level="REPEATABLE READ",
+            hide_parameters=True,  # an exception's message may reach a log: no nullifier in it
             # Decisions are row counts, also of INSERT, which psycopg forgets when the cursor is closed.
             execution_options={"preserve_rowcount": True},
             connect_args={"connect_timeout": CONNECT_S, "options": settings},
@@ -128,6 +129,10 @@ class Postgresql:
         self.engine = engine
         self._reading = engine.execution_options(postgresql_readonly=True)
         self._writing = engine.execution_options(isolation_level="READ COMMITTED", **{schema.WRITES: True})
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
 
     def create_tables(self) -> None:
         """Make the tables of a new ledger, those that are not there."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PoolProxiedConnection,
     SmallInteger,
     String,
     Table,
@@ -156,6 +157,19 @@ pending_plan = Table(
 )
 
 
+# Nullifiers fall anywhere in a table: with the 2 MB of cache that SQLite has by itself, a page is read
+# from the file for almost every pledge, which makes staging it half as dear again.
+_CACHE_KIB = 1 << 16
+_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")  # codes of what another try may mend
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "secure_delete=ON",
+    "temp_store=MEMORY",
+    f"cache_size=-{_CACHE_KIB}",
+)
+
+
 def open_engine(path: Path, checkpoints: bool = True) -> Engine:
     """An engine on a SQLite file that exists or is about to be created.
 
@@ -166,6 +180,7 @@ def open_engine(path: Path, checkpoints: bool = True) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+        pool_use_lifo=True,  # the connection that wrote last: what it has in its cache is still true
         hide_parameters=True,  # an exception's message may reach a log: no nullifier in it
     )
 
@@ -173,7 +188,7 @@ def open_engine(path: Path, checkpoints: bool = True) -> Engine:
     def connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the module's own idea of transactions is in the way
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY"):
+        for pragma in _PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         if not checkpoints:
             cursor.execute("PRAGMA wal_autocheckpoint=0")
@@ -188,21 +203,24 @@ def open_engine(path: Path, checkpoints: bool = True) -> Engine:
     return engine
 
 
-def checkpoint_log(engine: Engine) -> int:
-    """A PASSIVE checkpoint, which waits for nobody and is in nobody's way; the pages in the log."""
-    raw = engine.raw_connection()
+def checkpoint_log(connection: PoolProxiedConnection) -> int:
+    """A PASSIVE checkpoint, which waits for nobody and is in nobody's way; the pages in the log.
+
+    Raises:
+        SystemExit: the disk fails; it is not known what is durable.
+    """
     try:
-        cursor = raw.cursor()
+        cursor = connection.cursor()
         try:
             cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
             _busy, pages, _copied = cursor.fetchone() or (0, 0, 0)
             return int(pages)
         finally:
             cursor.close()
-    except sqlite3.OperationalError:
-        return 0  # busy or full: the next one tries again, and commits say what is wrong
-    finally:
-        raw.close()
+    except sqlite3.Error as exc:
+        if getattr(exc, "sqlite_errorname", "").startswith(_PASSING):
+            return 0  # the next one tries again, and commits say what is wrong
+        raise SystemExit(f"the write-ahead log cannot be copied ({type(exc).__name__})") from exc
 
 
 def truncate_log(engine: Engine) -> bool:
@@ -226,7 +244,7 @@ def truncate_log(engine: Engine) -> bool:
         finally:
             cursor.close()
     except sqlite3.OperationalError as exc:
-        if exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
+        if exc.sqlite_errorname.startswith(_PASSING):
             return False
         raise SystemExit(f"the write-ahead log cannot be emptied ({exc.sqlite_errorname})") from exc
     finally:

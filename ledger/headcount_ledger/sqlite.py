@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from headcount_ledger import schema
@@ -23,6 +24,16 @@ class Sqlite:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writing = engine.execution_options(**{schema.WRITES: True})
+        self._checkpointing = threading.Lock()
+        self._checkpoints: PoolProxiedConnection | None = None  # what copies the log
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._checkpointing:
+            if self._checkpoints is not None:
+                self._checkpoints.close()
+                self._checkpoints = None
+        self.engine.dispose()
 
     def create_tables(self) -> None:
         """Make the tables of a new ledger."""
@@ -51,7 +62,11 @@ class Sqlite:
 
     def checkpoint_log(self) -> int:
         """Copy what can be copied of the write-ahead log into the file; how many pages the log has."""
-        return schema.checkpoint_log(self.engine)
+        with self._checkpointing:
+            if self._checkpoints is None:
+                self._checkpoints = self.engine.raw_connection()
+                self._checkpoints.detach()  # the writer would be given it in turn, with an empty cache
+            return schema.checkpoint_log(self._checkpoints)
 
     def lock(self, path: Path) -> SqliteSession:
         """Take the sequencer's lock."""

@@ -18,12 +18,14 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
+    func,
     insert,
     or_,
     select,
     union_all,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from headcount_ledger.schema import (
     notices,
@@ -100,6 +102,8 @@ ON CONFLICT DO NOTHING
 RETURNING leaf_hash
 """
 
+_COUNT_NOTICES = select(func.count()).select_from(staged_notices)
+
 _NULLIFIER = _value(staged_revisions, "nullifier")
 _BEFORE = _value(staged_revisions, "serial") - 1
 _STAGE_REVISION = _insert_where(
@@ -122,16 +126,31 @@ def stage_pledges(tx: Connection, rows: Sequence[PledgeRow]) -> list[bool]:
     if not rows:
         return []
     cursor = tx.connection.cursor()
+    database: Any = tx.dialect.loaded_dbapi
     try:
         if tx.dialect.name == "postgresql":
             cursor.execute(_STAGE_PLEDGES_SQL, [list(column) for column in zip(*rows, strict=True)])
             staged = {bytes(leaf_hash) for (leaf_hash,) in cursor.fetchall()}
             return [leaf_hash in staged for _, _, leaf_hash, _, _, _ in rows]
+        values = [(*row, row[1], row[0]) for row in rows]
+        cursor.execute("SAVEPOINT pledges")
+        cursor.executemany(_STAGE_PLEDGE_SQL, values)
+        if cursor.rowcount == len(rows):
+            cursor.execute("RELEASE pledges")
+            return [True] * len(rows)
+        # Some stand already, and only one by one SQLite tells which.
+        cursor.execute("ROLLBACK TO pledges")
+        cursor.execute("RELEASE pledges")
         done = []
-        for row in rows:
-            cursor.execute(_STAGE_PLEDGE_SQL, (*row, row[1], row[0]))
+        for row in values:
+            cursor.execute(_STAGE_PLEDGE_SQL, row)
             done.append(cursor.rowcount == 1)
         return done
+    except database.Error as exc:
+        # As SQLAlchemy would raise it, so that the store knows what it means.
+        raise DBAPIError.instance(
+            None, None, exc, database.Error, hide_parameters=True, dialect=tx.dialect
+        ) from exc
     finally:
         cursor.close()
 
@@ -153,6 +172,18 @@ def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> b
         "entry": revision.to_bytes(),
     }
     return tx.execute(_STAGE_REVISION[tx.dialect.name], row).rowcount == 1
+
+
+def has_notice(tx: Connection, scope: ScopeId, leaf_hash: LeafHash) -> bool:
+    """Whether this very notice of the scope is sealed or staged."""
+    tables = (notices, staged_notices)
+    wanted = [select(t.c.seq).where(t.c.scope == scope, t.c.leaf_hash == leaf_hash) for t in tables]
+    return tx.execute(union_all(*wanted)).first() is not None
+
+
+def count_notices(tx: Connection) -> int:
+    """How many notices wait for a batch."""
+    return int(tx.execute(_COUNT_NOTICES).scalar_one())
 
 
 def stage_notice(

@@ -65,7 +65,7 @@ class Transactions:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._engine.dispose()
+        self._database.close()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -119,7 +119,7 @@ class Store(Transactions):
         self._database.create_tables()
 
     def _check(self, tx: Connection) -> None:
-        if tx.execute(_FROZEN).first() is not None:
+        if tx.exec_driver_sql(_FROZEN).first() is not None:
             raise UnavailableError("the ledger has moved, and takes nothing here", FROZEN_RETRY_S)
 
     @contextlib.contextmanager
@@ -171,4 +171,4 @@ class LockedStore(Store):
 
 
 # Made once: building a statement costs more than running it.
-_FROZEN = select(schema.frozen.c.id)
+_FROZEN = str(select(schema.frozen.c.id))

@@ -6,17 +6,16 @@ process that owns the database. Whoever makes one has verified the entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from headcount_ledger import staged
-from headcount_ledger.notices import take_notice
+from headcount_ledger.notices import ANYBODY, Admission, take_notice
 from headcount_spec.errors import MalformedError, ProtocolError
 from headcount_spec.merkle import LeafHash, leaf_hash
-from headcount_spec.note import VerificationKey
 from headcount_spec.pledge import Nullifier
 from headcount_spec.revision import Revision
 from headcount_spec.scope import ScopeId
@@ -68,9 +67,9 @@ class StageNotice:
     entry: bytes
     day: int
 
-    def stage(self, tx: Connection, witness_keys: WitnessKeys) -> bool:
+    def stage(self, tx: Connection, admission: Admission) -> bool:
         """Run it; True. Raises as ``take_notice``."""
-        take_notice(tx, self.entry, self.day, witness_keys)
+        take_notice(tx, self.entry, self.day, admission)
         return True
 
     def to_bytes(self) -> bytes:
@@ -78,8 +77,6 @@ class StageNotice:
         return b"\x04" + u32(self.day) + self.entry
 
 
-# Of the witnesses that the ledger asks, for whose cosignatures terms may ask; None: for anybody's.
-WitnessKeys = Collection[VerificationKey] | None
 Work = StagePledge | StageRevision | StageNotice
 # What a writer in this process runs as well; raises ProtocolError only before it has written anything.
 AnyWork = Callable[[Connection], Any]
@@ -102,7 +99,7 @@ def parse_work(data: bytes) -> Work:
     raise MalformedError(f"no work is of kind {u8(kind).hex()}")
 
 
-def run_group(tx: Connection, works: Sequence[Work | AnyWork], witness_keys: WitnessKeys = None) -> list[Any]:
+def run_group(tx: Connection, works: Sequence[Work | AnyWork], admission: Admission = ANYBODY) -> list[Any]:
     """Run works that came together in one transaction: the result of each, or the error that it raised.
 
     Pledges are first, in the order of their nullifiers: neighbours share pages, and nothing that is
@@ -118,7 +115,7 @@ def run_group(tx: Connection, works: Sequence[Work | AnyWork], witness_keys: Wit
         if not isinstance(work, StagePledge):
             try:
                 if isinstance(work, StageNotice):
-                    results[i] = work.stage(tx, witness_keys)
+                    results[i] = work.stage(tx, admission)
                 else:
                     results[i] = work(tx)
             except ProtocolError as exc:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NoReturn
 
+from headcount_ledger.notices import ANYBODY, Admission
 from headcount_ledger.store import Store
-from headcount_ledger.work import AnyWork, WitnessKeys, Work, run_group
+from headcount_ledger.work import AnyWork, Work, run_group
 from headcount_spec.errors import ProtocolError, UnavailableError
 
 MAX_GROUP = 1000  # works in one transaction
@@ -38,10 +39,10 @@ class Writer:
         store: Store,
         max_waiting: int,
         halt: Callable[[str], object] = end_process,
-        witness_keys: WitnessKeys = None,
+        admission: Admission = ANYBODY,
     ) -> None:
         self._store = store
-        self._witness_keys = witness_keys
+        self._admission = admission
         self._queue: queue.Queue[tuple[Work | AnyWork, Future[Any]] | None] = queue.Queue(max_waiting)
         self._halt = halt
         self._starting = threading.Lock()
@@ -103,7 +104,7 @@ class Writer:
             return
         try:
             with self._store.write() as tx:
-                results = run_group(tx, [work for work, _ in group], self._witness_keys)
+                results = run_group(tx, [work for work, _ in group], self._admission)
         except SystemExit as exc:
             self._halt(str(exc))
             _fail(group, UnavailableError("the ledger stops"))

@@ -7,58 +7,85 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from headcount_ledger.channel import Frames, request, result
 from headcount_ledger.work import Work
 from headcount_ledger.writer import RETRY_AFTER_S
 from headcount_spec.errors import MalformedError, ProtocolError, UnavailableError
 
+log = logging.getLogger("headcount.ledger")
+
+# Called once, with the work's result when it is durable, or with the error that it ended in.
+Done = Callable[[bool | ProtocolError], None]
+
+
+def _tell(done: Done, came: bool | ProtocolError) -> None:
+    """What one request does with its result must harm neither the others nor the connection."""
+    try:
+        done(came)
+    except Exception:
+        log.exception("an answer could not be handed on")
+
 
 class WriterClient:
-    """Runs works in the writer process. Belongs to one event loop."""
+    """Has works run in the writer process. Belongs to one event loop."""
 
     def __init__(self, path: Path, max_waiting: int) -> None:
         self._path = path
         self._max_waiting = max_waiting
-        self._connecting = asyncio.Lock()
         self._connection: _Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._unsent: list[tuple[Work, Done]] = []  # until there is a connection
 
-    async def run(self, work: Work) -> Any:
-        """The work's result, once it is durable.
+    def ask(self, work: Work, done: Done) -> None:
+        """Have a work run. An UnavailableError in the answer: the writer does not answer, it is not known
+        whether the work was done, and the same again does no harm.
 
         Raises:
-            UnavailableError: too many wait, or the writer does not answer: it is not known whether the
-                work was done, and the same again does no harm.
-            ProtocolError: what the work raises.
+            UnavailableError: too many wait; nothing was asked.
         """
         connection = self._connection
         if connection is None or connection.is_lost:
-            connection = await self._connect()
-        if len(connection.waiting) >= self._max_waiting:
+            self._connect(work, done)
+        elif len(connection.waiting) >= self._max_waiting:
             raise UnavailableError("too many requests wait for the ledger", RETRY_AFTER_S)
-        return await connection.ask(work)
-
-    async def _connect(self) -> _Connection:
-        async with self._connecting:
-            if self._connection is None or self._connection.is_lost:
-                loop = asyncio.get_running_loop()
-                try:
-                    _, self._connection = await loop.create_unix_connection(_Connection, str(self._path))
-                except OSError as exc:
-                    raise UnavailableError("the ledger's writer does not run", RETRY_AFTER_S) from exc
-            return self._connection
+        else:
+            connection.ask(work, done)
 
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 
+    def _connect(self, work: Work, done: Done) -> None:
+        if len(self._unsent) >= self._max_waiting:
+            raise UnavailableError("too many requests wait for the ledger", RETRY_AFTER_S)
+        self._unsent.append((work, done))
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._open())
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            _, self._connection = await loop.create_unix_connection(_Connection, str(self._path))
+        except OSError:
+            self._connection = None
+        self._connecting = None
+        unsent, self._unsent = self._unsent, []
+        for work, done in unsent:
+            if self._connection is None:
+                _tell(done, UnavailableError("the ledger's writer does not run", RETRY_AFTER_S))
+            else:
+                self._connection.ask(work, done)
+
 
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
-        self.waiting: dict[int, asyncio.Future[Any]] = {}
+        self.waiting: dict[int, Done] = {}
         self.is_lost = False
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.cycle(range(1 << 32))
@@ -72,31 +99,33 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
         waiting, self.waiting = self.waiting, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(UnavailableError("the ledger's writer stopped", RETRY_AFTER_S))
+        for done in waiting.values():
+            _tell(done, UnavailableError("the ledger's writer stopped", RETRY_AFTER_S))
 
     def data_received(self, data: bytes) -> None:
         try:
             for number, payload in self._frames.take(data):
-                future = self.waiting.pop(number, None)
-                if future is None or future.done():
+                done = self.waiting.pop(number, None)
+                if done is None:
                     continue
                 try:
-                    future.set_result(result(payload))
+                    came: bool | ProtocolError = result(payload)
                 except ProtocolError as exc:
-                    future.set_exception(exc)
+                    came = exc
+                _tell(done, came)
         except MalformedError:
             self.close()
 
-    def ask(self, work: Work) -> asyncio.Future[Any]:
-        """The future result of a work."""
+    def ask(self, work: Work, done: Done) -> None:
+        """Send a work."""
+        if self.is_lost:
+            _tell(done, UnavailableError("the ledger's writer stopped", RETRY_AFTER_S))
+            return
         number = next(self._numbers)
-        future = self.waiting[number] = self._loop.create_future()
+        self.waiting[number] = done
         if not self._unsent:  # what this turn of the loop asks for leaves in one write
             self._loop.call_soon(self._send)
         self._unsent.append(request(number, work))
-        return future
 
     def close(self) -> None:
         if self._transport is not None:

@@ -19,8 +19,9 @@ from typing import Any
 
 from headcount_ledger.channel import Frames, answer
 from headcount_ledger.lock import FileLock
+from headcount_ledger.notices import ANYBODY, Admission
 from headcount_ledger.store import Store
-from headcount_ledger.work import WitnessKeys, parse_work, run_group
+from headcount_ledger.work import parse_work, run_group
 from headcount_ledger.writer import MAX_GROUP, RETRY_AFTER_S, end_process
 from headcount_spec.errors import ConfigurationError, MalformedError, UnavailableError
 
@@ -50,7 +51,7 @@ class WriterServer:
         store: Store,
         path: Path,
         halt: Callable[[str], object] = end_process,
-        witness_keys: WitnessKeys = None,
+        admission: Admission = ANYBODY,
     ) -> None:
         """Listen; the store's engine was opened with ``checkpoints=False``.
 
@@ -60,7 +61,7 @@ class WriterServer:
         """
         self._store = store
         self._halt = halt
-        self._witness_keys = witness_keys
+        self._admission = admission
         self._lock = FileLock(path.with_suffix(".lock"), "writer")
         self._selector = selectors.DefaultSelector()
         self._path = path
@@ -68,7 +69,7 @@ class WriterServer:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._wake, self._waker = socket.socketpair()
         self._selector.register(self._wake, selectors.EVENT_READ)
-        self._checkpointer = _Checkpointer(store)
+        self._checkpointer = _Checkpointer(store, halt)
         self._group: list[tuple[_Front, int, bytes]] = []
         self._stopping = False
 
@@ -136,7 +137,7 @@ class WriterServer:
         try:
             works = [parse_work(work) for work in group]
             with self._store.write() as tx:
-                return run_group(tx, works, self._witness_keys)
+                return run_group(tx, works, self._admission)
         except SystemExit as exc:
             self._halt(str(exc))
             raise
@@ -145,7 +146,7 @@ class WriterServer:
         except Exception as exc:  # noqa: BLE001 one bad work must not keep the others out for ever
             if len(group) > 1:
                 return [result for work in group for result in self._run([work])]
-            log.error("a work was undone: %s", exc)
+            log.error("a work was undone: %s", type(exc).__name__)  # its text may hold a row
             return [UnavailableError("the ledger cannot store it now", RETRY_AFTER_S)]
 
     def _send(self, front: _Front) -> None:
@@ -189,8 +190,9 @@ class WriterServer:
 class _Checkpointer:
     """Copies the write-ahead log into the database from a second connection, while commits go on."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, halt: Callable[[str], object]) -> None:
         self._store = store
+        self._halt = halt
         self._due = threading.Event()
         self._stopped = False
         self._commits = 0
@@ -211,8 +213,8 @@ class _Checkpointer:
         for ever: a long one is copied here, between two commits, and the next begins it anew."""
         self._commits += 1
         if self._pages > _MAX_LOG_PAGES:
+            self._copy()
             self._pages = 0
-            self._store.checkpoint_log()
         elif self._commits % _CHECKPOINT_COMMITS == 0:
             self._due.set()
 
@@ -222,7 +224,15 @@ class _Checkpointer:
             self._due.clear()
             if self._stopped:
                 return
+            self._copy()
+
+    def _copy(self) -> None:
+        try:
             self._pages = self._store.checkpoint_log()
+        except SystemExit as exc:
+            self._halt(str(exc))
+        except Exception as exc:  # noqa: BLE001 the next one tries again: without any, the log grows for ever
+            log.error("the write-ahead log was not copied: %s", type(exc).__name__)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,12 @@ from headcount_ledger.gate import Gate
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.reader.fetch import http_fetch
 from headcount_ledger.reader.transport import HttpTransport, origin_of
+from headcount_ledger.refusals import Refusals
 from headcount_ledger.ticker import Ticker
 from headcount_node.bridge import Bridge
 from headcount_node.config import CONFIG_VARIABLE, NodeConfig
 from headcount_node.hot import AsgiApp, HotRoutes
+from headcount_node.hot_issuer import HotIssuer
 from headcount_node.site.assets import Assets
 from headcount_node.site.check import CheckSite, asked, check_blueprint
 from headcount_node.site.counted import Counts
@@ -58,7 +62,9 @@ def public() -> AsgiApp:
     ledger = Ledger.open(config.ledger) if config.ledger is not None else None
     redeemer = Redeemer.from_settings(config.verifier) if config.verifier is not None else None
     cold = Bridge(cold_routes(config, ledger, redeemer), config.threads)
-    return cold if ledger is None else HotRoutes(Gate(ledger), redeemer, cold, LEDGER_PREFIX)
+    if ledger is None:
+        return cold
+    return HotRoutes(Gate(ledger), redeemer, cold, LEDGER_PREFIX, Refusals(ledger.config))
 
 
 def cold_routes(config: NodeConfig, ledger: Ledger | None, redeemer: Redeemer | None) -> DispatcherMiddleware:
@@ -75,15 +81,23 @@ def cold_routes(config: NodeConfig, ledger: Ledger | None, redeemer: Redeemer | 
     return DispatcherMiddleware(root, {LEDGER_PREFIX: ledger_app(ledger, prefix="")})
 
 
-def personhood() -> WSGIApplication:
-    """The issuer's origin."""
+@contextlib.contextmanager
+def personhood() -> Iterator[AsgiApp]:
+    """The issuer's origin, in the one process that has its sessions."""
     _log_to_stderr()
     config = read_config()
     if config.issuer is None:
         raise ConfigurationError("the node has no table [issuer]")
-    issuer = Issuer.open(config.issuer)
-    issuer.start()
-    return check_routes(issuer, config.hue)
+    sys.setswitchinterval(0.0005)  # the signers need the GIL for a moment only, and the loop is always busy
+    with Issuer.open(config.issuer) as issuer:
+        issuer.start()
+        cold = Bridge(check_routes(issuer, config.hue), config.threads, tells_peer=True)
+        hot = HotIssuer(issuer, cold, max((os.cpu_count() or 1) + 1, config.issuer.custody.sessions))
+        try:
+            yield hot
+        finally:
+            hot.close()
+            cold.close()
 
 
 def check_routes(issuer: Issuer, hue: int | None = None) -> WSGIApplication:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from headcount_ledger.exchange import Answer
-from headcount_node.hot import Receive, Request, Scope, Send, respond
+from headcount_node.hot import Receive, Scope, Send, body, respond
 from headcount_spec.errors import ProtocolError, TooLargeError, UnavailableError
 from headcount_spec.problem import problem
 
@@ -28,8 +28,10 @@ _WAITING = 8  # requests that wait for each thread
 class Bridge:
     """The ASGI app that answers by a WSGI app in so many threads."""
 
-    def __init__(self, app: WSGIApplication, threads: int) -> None:
+    def __init__(self, app: WSGIApplication, threads: int, *, tells_peer: bool = False) -> None:
+        """tells_peer: the app is told the network address of who asks; it must not keep it."""
         self._app = app
+        self._tells_peer = tells_peer
         self._pool = ThreadPoolExecutor(threads, "cold")
         self._most = threads * _WAITING
         self._waiting = 0
@@ -39,9 +41,10 @@ class Bridge:
         if scope["type"] != "http":
             raise RuntimeError("only HTTP is served")
         try:
-            request = Request(scope["headers"], receive)
-            body = await request.body(MAX_BODY_BYTES, _too_long)
-            answer = await self._run(environ(scope, body))
+            values = environ(scope, await body(receive, MAX_BODY_BYTES, _too_long))
+            if self._tells_peer and scope.get("client"):
+                values["REMOTE_ADDR"] = scope["client"][0]
+            answer = await self._run(values)
         except ProtocolError as error:
             document = problem(error)
             answer = Answer(document.status, document.headers, document.body)
@@ -62,7 +65,7 @@ class Bridge:
 
 
 def environ(scope: Scope, body: bytes) -> dict[str, Any]:
-    """The WSGI environment of an ASGI scope; the client's address is left out: nobody here needs it."""
+    """The WSGI environment of an ASGI scope; the client's address is left out: most need it not."""
     server = scope.get("server") or ("localhost", 80)
     values: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -109,5 +112,5 @@ def call(app: WSGIApplication, environ: dict[str, Any]) -> Answer:
     return Answer(status, dict(headers), body)
 
 
-def _too_long(max_bytes: int) -> TooLargeError:
-    return TooLargeError(f"the body is longer than {max_bytes} bytes")
+def _too_long() -> TooLargeError:
+    return TooLargeError(f"the body is longer than {MAX_BODY_BYTES} bytes")

@@ -265,12 +265,13 @@ name = "{self.issuer_name}"
 url = "http://{self.issuer_name}"
 directory = "issuer"
 ledger = "{self.ledger_url}"
-attesters = ["email"]
 
-[issuer.smtp]
+[issuer.attesters.email]
+sender = "codes@headcount.example"
+
+[issuer.attesters.email.smtp]
 host = "127.0.0.1"
 port = {self.ports.smtp}
-sender = "codes@headcount.example"
 """
 
     def _create_witnesses(self) -> None:

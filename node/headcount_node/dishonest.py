@@ -153,9 +153,9 @@ class Cheater:
         with tempfile.TemporaryDirectory() as folder:
             copy, state = Path(folder) / "public", Path(folder) / "state"
             shutil.copytree(self._demo.public, copy)
-            honest = self._demo.audit(copy, "--state", state, "--json")
+            honest = self._demo.audit(copy, "--resume", state, "--json")
             attack(StolenLedger(copy))
-            done = self._demo.audit(copy, "--state", state, "--json")
+            done = self._demo.audit(copy, "--resume", state, "--json")
         faults = json.loads(done.stdout)["faults"]
         named = [fault["detail"] for fault in faults if fault["code"] == code]
         caught = honest.returncode == 0 and done.returncode == 1 and bool(named)

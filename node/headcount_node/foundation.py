@@ -5,6 +5,7 @@ policy           the trust policy of the ledger, for everybody who reads it
 scopes/          the terms that the verifier accepts, <scope id>.json
 key, ledger.sqlite, public/    the ledger
 issuer/          the issuer's keys and database
+issuer.passphrase              opens those keys
 """
 
 from __future__ import annotations
@@ -78,13 +79,24 @@ class Foundation:
 
     def settings(self) -> str:
         """The text of the node's TOML file."""
-        mail = f"""
-[issuer.smtp]
+        email = f"""
+[issuer.attesters.email]
+sender = {_quoted(self.mail.sender)}
+# mails_per_hour = 10000     # to everybody together
+# work = 100000              # hashes, twice the average, that a program pays for a mail
+
+[issuer.attesters.email.smtp]
 host = {_quoted(self.mail.host)}
 port = {self.mail.port}
-sender = {_quoted(self.mail.sender)}
 # tls = "starttls"           # or "implicit", for a server on another machine
 # user = "…"                 # and password_file = "…", if it asks for them
+
+# [issuer.attesters.email.dkim]   # headcount issuer dkim-key makes the key, and prints these lines
+# selector = "…"
+# key_file = "…"
+"""
+        in_person = """
+[issuer.attesters.in-person]
 """
         return f"""\
 # The roles of this node. One whose table is taken out does not run here; paths are relative to this file.
@@ -101,14 +113,17 @@ tick_s = {self.tick_s}  # seconds between batches: longer hides more, and shows 
 [verifier]
 ledger = {_quoted(f"{self.public}/ledger")}
 scopes = "scopes"  # the terms of each scope that pledges are accepted for, as <scope id>.json
+contacts = "contacts"  # sealed contacts, where a scope takes any
 
 [issuer]
 name = {_quoted(_host(self.personhood))}
 url = {_quoted(self.personhood)}
 directory = "issuer"
 ledger = {_quoted(f"{self.public}/ledger")}
-attesters = {_quoted(list(self.attesters))}
-{mail if "email" in self.attesters else ""}"""
+
+[issuer.custody]
+passphrase_file = "issuer.passphrase"  # opens the issuer's keys; best kept on another disk
+{email if "email" in self.attesters else ""}{in_person if "in-person" in self.attesters else ""}"""
 
 
 def _check_addresses(public: str, personhood: str) -> None:

@@ -1,10 +1,12 @@
-"""The hot routes as bare ASGI: accepting a pledge, an entry, a bundle of them. All else goes to Flask.
+"""The hot routes: accepting a pledge, an entry, a bundle of them. All else goes to Flask.
 
     POST /pledges           verify as the verifier, accept as the ledger; verified once
     POST /ledger/entries    accept as the ledger
     POST /ledger/bundles    the same for up to 1,000 entries
 
-What is checked and answered is that of the blueprints: this module only carries it.
+What is checked and answered is that of the blueprints: this module only carries it. A route takes a body
+and is given a function for its answer, so that our protocol class needs no task for a request;
+``HotApp`` is the same as an ASGI app, for requests that come otherwise.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from headcount_ledger import exchange as ledger_exchange
 from headcount_ledger.exchange import Answer
-from headcount_ledger.gate import Gate
+from headcount_ledger.gate import Asked, Gate
+from headcount_ledger.intake import Accepted
+from headcount_ledger.refusals import Refusals, Sender
 from headcount_ledger.ticker import wall_clock
 from headcount_spec.entry import MAX_ENTRY_BYTES
-from headcount_spec.errors import MalformedError, ProtocolError
+from headcount_spec.errors import MalformedError, ProtocolError, RateLimitedError
 from headcount_spec.problem import from_status
 from headcount_spec.promise import Promise
 from headcount_spec.text import day_of
@@ -32,20 +37,22 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Reply = Callable[[Answer], None]
 
-WHOLE = "headcount.whole"  # our server's own way to answer, in the scope
-SLICE = 16  # entries of a bundle that are verified before others get their turn: 2 ms
+SLICE = 16  # entries of a bundle that are verified before others get their turn: half a millisecond
 
 
 _log = logging.getLogger(__name__)
 
 
 class Request:
-    """A request whose header has arrived."""
+    """The header of a request."""
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> None:
+    __slots__ = ("_headers", "peer")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> None:
         self._headers = dict(headers)
-        self._receive = receive
+        self.peer = peer  # address of the connection
 
     def header(self, name: bytes) -> str | None:
         """A header by its lower-case name."""
@@ -58,27 +65,243 @@ class Request:
         value = self._headers.get(b"content-length")
         return None if value is None else int(value)
 
-    async def body(self, max_bytes: int, too_long: Callable[[int], ProtocolError]) -> bytes:
-        """The whole body.
 
-        Raises:
-            TooLargeError: it goes on after max_bytes.
-            MalformedError: the client went away.
-        """
-        message = await self._receive()
-        data: bytes = message.get("body", b"")
-        while message.get("more_body") and len(data) <= max_bytes:
-            message = await self._receive()
-            data += message.get("body", b"")
-        if message["type"] != "http.request":
-            raise MalformedError("the request is not complete")
-        if len(data) > max_bytes:
-            raise too_long(max_bytes)
-        return data
+class Route(Protocol):
+    """One resource that takes a body and answers it."""
+
+    max_bytes: int  # of a body
+
+    def check(self, request: Request) -> None:
+        """Raises ProtocolError for what no body can mend."""
+        ...
+
+    def too_long(self) -> ProtocolError:
+        """The error of a body that goes on after max_bytes."""
+        ...
+
+    def take(self, request: Request, data: bytes, reply: Reply) -> None:
+        """Answer a body, by and by; what this raises is the answer too."""
+        ...
+
+    def refuse(self, error: Exception) -> Answer:
+        """The answer that tells an error."""
+        ...
 
 
-class HotRoutes:
-    """The ASGI app of the public origin. Belongs to one event loop."""
+class Guard:
+    """Counts what is refused, by the clock."""
+
+    def __init__(self, refusals: Refusals, clock: Callable[[], int]) -> None:
+        self._refusals = refusals
+        self._clock = clock
+        header = refusals.proxy_header
+        self._proxy_header = header.lower().encode("latin-1") if header else None
+
+    @property
+    def today(self) -> int:
+        """The UTC day."""
+        return day_of(self._clock())
+
+    def check(self, request: Request, entry: bytes) -> None:
+        """Raises RateLimitedError: too many such entries of its network were refused."""
+        self._refusals.check(self._sender(request), self._clock(), entry)
+
+    def count(self, request: Request, entry: bytes, came: object) -> None:
+        """Note what came of an entry."""
+        if isinstance(came, Exception):
+            self._refusals.count(self._sender(request), self._clock(), entry, came)
+
+    def _sender(self, request: Request) -> Sender:
+        header = self._proxy_header
+        return Sender(request.peer, request.header(header) if header else None)
+
+
+class PledgeRoute:
+    """POST /pledges."""
+
+    max_bytes = MAX_PLEDGE_BYTES
+
+    def __init__(self, gate: Gate, redeemer: Redeemer, guard: Guard) -> None:
+        self._gate = gate
+        self._redeemer = redeemer
+        self._guard = guard
+
+    def check(self, request: Request) -> None:
+        """As the blueprint."""
+        verifier_exchange.check_head(
+            request.header(b"content-type"),
+            request.header(b"content-encoding") is not None,
+            request.length,
+            MAX_PLEDGE_BYTES,
+        )
+
+    def too_long(self) -> ProtocolError:
+        """As the blueprint."""
+        return verifier_exchange.too_long(MAX_PLEDGE_BYTES)
+
+    def take(self, request: Request, data: bytes, reply: Reply) -> None:
+        """Verify here, accept through the gate."""
+
+        def done(came: Accepted | Exception) -> None:
+            if isinstance(came, Promise):
+                # Made in this process under the ledger's key: there is no signature to doubt.
+                reply(Answer(200, _PROMISED, came.to_bytes()))
+            else:
+                self._guard.count(request, data, came)
+                reply(self._refuse(came, data))
+
+        redeemer = self._redeemer
+        try:
+            self._guard.check(request, data)
+            verifier_exchange.check_origin(redeemer, data, request.header(b"origin"))
+            verified = redeemer.verify(data)
+        except ProtocolError as exc:
+            done(exc)
+            return
+        if verified.manifest.ledger.key == self._gate.ledger_key:
+            self._gate.accept(verified, self._guard.today, done)
+            return
+
+        # The scope counts in another ledger, which is reached over HTTP.
+        def relayed(future: asyncio.Future[bytes]) -> None:
+            error = future.exception()
+            if error is None:
+                reply(Answer(200, _PROMISED, future.result()))
+            else:
+                reply(self._refuse(error, data))
+
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, redeemer.redeem, data).add_done_callback(relayed)
+
+    def refuse(self, error: Exception) -> Answer:
+        """As the blueprint."""
+        return self._refuse(error)
+
+    def _refuse(self, error: object, data: bytes = b"") -> Answer:
+        if isinstance(error, ProtocolError):
+            return _protected(verifier_exchange.refused(error, self._redeemer if data else None, data))
+        return _protected(_failed(error))
+
+
+class EntryRoute:
+    """POST /ledger/entries."""
+
+    max_bytes = MAX_ENTRY_BYTES
+
+    def __init__(self, gate: Gate, guard: Guard) -> None:
+        self._gate = gate
+        self._guard = guard
+
+    def check(self, request: Request) -> None:
+        """As the blueprint."""
+        ledger_exchange.check_entry_head(request.header(b"content-type"), request.length)
+
+    def too_long(self) -> ProtocolError:
+        """As the blueprint."""
+        return ledger_exchange.entry_too_long(MAX_ENTRY_BYTES)
+
+    def take(self, request: Request, data: bytes, reply: Reply) -> None:
+        """Accept through the gate."""
+
+        def done(came: Accepted | Exception) -> None:
+            self._guard.count(request, data, came)
+            reply(_answer(came))
+
+        self._guard.check(request, data)
+        self._gate.accept(data, self._guard.today, done)
+
+    def refuse(self, error: Exception) -> Answer:
+        """As the blueprint."""
+        return _answer(error)
+
+
+class BundleRoute:
+    """POST /ledger/bundles."""
+
+    max_bytes = ledger_exchange.MAX_BUNDLE_BYTES
+
+    def __init__(self, gate: Gate, guard: Guard) -> None:
+        self._gate = gate
+        self._guard = guard
+
+    def check(self, request: Request) -> None:
+        """As the blueprint."""
+        ledger_exchange.check_bundle_head(request.header(b"content-type"), request.length)
+
+    def too_long(self) -> ProtocolError:
+        """As the blueprint."""
+        return ledger_exchange.bundle_too_long(self.max_bytes)
+
+    def take(self, request: Request, data: bytes, reply: Reply) -> None:
+        """Accept each through the gate: verify some at a turn of the loop, then write all at once."""
+        entries = ledger_exchange.open_bundle(data)
+        answers: dict[int, Answer] = {}
+        asked: list[Asked] = []
+        day, loop = self._guard.today, asyncio.get_running_loop()
+
+        def put(place: int, came: Accepted | Exception) -> None:
+            self._guard.count(request, entries[place], came)
+            answers[place] = _answer(came)
+            if len(answers) == len(entries):
+                reply(ledger_exchange.answered([answers[i] for i in range(len(entries))]))
+
+        def turn(first: int) -> None:
+            for place in range(first, min(first + SLICE, len(entries))):
+                try:
+                    self._guard.check(request, entries[place])
+                except RateLimitedError as exc:
+                    put(place, exc)
+                else:
+                    self._gate.accept(entries[place], day, partial(put, place), asked)
+            if first + SLICE < len(entries):
+                loop.call_soon(turn, first + SLICE)
+            else:
+                self._gate.send(asked)
+
+        turn(0)
+
+    def refuse(self, error: Exception) -> Answer:
+        """As the blueprint."""
+        return _answer(error)
+
+
+class HotApp:
+    """An ASGI app of hot routes; cold answers everything else. Belongs to one event loop."""
+
+    def __init__(self, routes: Mapping[str, Route], cold: AsgiApp) -> None:
+        """routes: by path, for POST."""
+        self.routes = routes
+        self._cold = cold
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        route = None
+        if scope["type"] == "http" and scope["method"] == "POST":
+            route = self.routes.get(scope["path"])
+        if route is None:
+            await self._cold(scope, receive, send)
+            return
+        client = scope.get("client")
+        request = Request(scope["headers"], client[0] if client else None)
+        try:
+            route.check(request)
+            data = await body(receive, route.max_bytes, route.too_long)
+            future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+            def reply(answer: Answer) -> None:
+                if not future.done():  # the server may have given the request up
+                    future.set_result(answer)
+
+            route.take(request, data, reply)
+        except Exception as exc:  # noqa: BLE001 as the Flask apps: a bug is answered without a word about it
+            answer = route.refuse(exc)
+        else:
+            answer = await future
+        await respond(answer, send)
+
+
+class HotRoutes(HotApp):
+    """The app of the public origin."""
 
     def __init__(
         self,
@@ -86,100 +309,37 @@ class HotRoutes:
         redeemer: Redeemer | None,
         cold: AsgiApp,
         prefix: str,
+        refusals: Refusals,
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Accept through the gate; cold answers everything else."""
-        self._gate = gate
-        self._redeemer = redeemer
-        self._cold = cold
-        self._clock = clock
-        self._routes: dict[str, Callable[[Request], Awaitable[Answer]]] = {
-            f"{prefix}/{ledger_exchange.ENTRIES}": self._entry,
-            f"{prefix}/{ledger_exchange.BUNDLES}": self._bundle,
+        guard = Guard(refusals, clock)
+        routes: dict[str, Route] = {
+            f"{prefix}/{ledger_exchange.ENTRIES}": EntryRoute(gate, guard),
+            f"{prefix}/{ledger_exchange.BUNDLES}": BundleRoute(gate, guard),
         }
         if redeemer is not None:
-            self._routes["/pledges"] = self._pledge
+            routes["/pledges"] = PledgeRoute(gate, redeemer, guard)
+        super().__init__(routes, cold)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
-        route = None
-        if scope["type"] == "http" and scope["method"] == "POST":
-            route = self._routes.get(scope["path"])
-        if route is None:
-            await self._cold(scope, receive, send)
-            return
-        try:
-            answer = await route(Request(scope["headers"], receive))
-        except Exception:  # noqa: BLE001 as the Flask apps: a bug is logged, and answered without a word about it
-            _log.exception("a request failed")
-            answer = ledger_exchange.refused(from_status(500, HTTPStatus.INTERNAL_SERVER_ERROR.phrase))
-            if route == self._pledge:
-                answer = _protected(answer)
-        whole = scope.get(WHOLE)
-        if whole is None:
-            await respond(answer, send)
-        else:
-            whole(head(answer), answer.body)
 
-    async def _pledge(self, request: Request) -> Answer:
-        redeemer = self._redeemer
-        assert redeemer is not None  # noqa: S101 - the route exists only with one
-        try:
-            verifier_exchange.check_head(
-                request.header(b"content-type"),
-                request.header(b"content-encoding") is not None,
-                request.length,
-                MAX_PLEDGE_BYTES,
-            )
-            data = await request.body(MAX_PLEDGE_BYTES, verifier_exchange.too_long)
-        except ProtocolError as error:
-            return _protected(verifier_exchange.refused(error))
-        try:
-            verifier_exchange.check_origin(redeemer, data, request.header(b"origin"))
-            verified = redeemer.verify(data)
-            if verified.manifest.ledger.key != self._gate.ledger_key:
-                # The scope counts in another ledger, which is reached over HTTP.
-                loop = asyncio.get_running_loop()
-                promised = await loop.run_in_executor(None, redeemer.redeem, data)
-                return _protected(verifier_exchange.promised(promised))
-            promise = await self._gate.accept(verified, self._day())
-            # Made in this process under the ledger's key: there is no signature to doubt.
-            assert isinstance(promise, Promise)  # noqa: S101 - the answer to every pledge
-            return Answer(200, _PROMISED, promise.to_bytes())
-        except ProtocolError as error:
-            return _protected(verifier_exchange.refused(error, redeemer, data))
+async def body(receive: Receive, max_bytes: int, too_long: Callable[[], ProtocolError]) -> bytes:
+    """The whole body of a request.
 
-    async def _entry(self, request: Request) -> Answer:
-        try:
-            ledger_exchange.check_entry_head(request.header(b"content-type"), request.length)
-            data = await request.body(MAX_ENTRY_BYTES, ledger_exchange.entry_too_long)
-            return ledger_exchange.accepted(await self._gate.accept(data, self._day()))
-        except ProtocolError as error:
-            return ledger_exchange.refused(error)
-
-    async def _bundle(self, request: Request) -> Answer:
-        try:
-            ledger_exchange.check_bundle_head(request.header(b"content-type"), request.length)
-            data = await request.body(ledger_exchange.MAX_BUNDLE_BYTES, ledger_exchange.bundle_too_long)
-            entries = ledger_exchange.open_bundle(data)
-        except ProtocolError as error:
-            return ledger_exchange.refused(error)
-        day, answers = self._day(), []
-        tasks = []
-        for at in range(0, len(entries), SLICE):
-            tasks += [asyncio.create_task(self._one(entry, day)) for entry in entries[at : at + SLICE]]
-            await asyncio.sleep(0)  # each runs until it waits for the writer
-        answers = await asyncio.gather(*tasks)
-        return ledger_exchange.answered(answers)
-
-    async def _one(self, entry: bytes, day: int) -> Answer:
-        try:
-            return ledger_exchange.accepted(await self._gate.accept(entry, day))
-        except ProtocolError as error:
-            return ledger_exchange.refused(error)
-
-    def _day(self) -> int:
-        return day_of(self._clock())
+    Raises:
+        TooLargeError: it goes on after max_bytes.
+        MalformedError: the client went away.
+    """
+    message = await receive()
+    data = bytearray(message.get("body", b""))
+    while message.get("more_body") and len(data) <= max_bytes:
+        message = await receive()
+        data += message.get("body", b"")
+    if message["type"] != "http.request":
+        raise MalformedError("the request is not complete")
+    if len(data) > max_bytes:
+        raise too_long()
+    return bytes(data)
 
 
 _HEADS: dict[int, tuple[Mapping[str, str], bytes]] = {}  # of the answers that share their headers
@@ -205,6 +365,19 @@ async def respond(answer: Answer, send: Send) -> None:
         headers.append((b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _answer(came: Accepted | Exception) -> Answer:
+    if isinstance(came, ProtocolError):
+        return ledger_exchange.refused(came)
+    if isinstance(came, Exception):
+        return _failed(came)
+    return ledger_exchange.accepted(came)
+
+
+def _failed(error: object) -> Answer:
+    _log.error("a request failed", exc_info=error if isinstance(error, BaseException) else None)
+    return ledger_exchange.refused(from_status(500, HTTPStatus.INTERNAL_SERVER_ERROR.phrase))
 
 
 def _protected(answer: Answer) -> Answer:

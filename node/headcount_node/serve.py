@@ -1,9 +1,9 @@
 """The servers of a node: one process a role, so that none can read another's memory by accident.
 
 Each part is this program again with another name: ``ledger`` (owns the database, commits and seals),
-``public`` (verifier and ledger's HTTP under uvicorn; several on one socket) and ``personhood`` (issuer
-under Granian). When one ends, all end: a supervisor starts the whole again, and every role recovers
-from its own disk.
+``public`` (verifier and ledger's HTTP; several on one socket) and ``personhood`` (the issuer: one, its
+sessions are in memory), both under uvicorn. When one ends, all end: a supervisor starts the whole again,
+and every role recovers from its own disk.
 """
 
 from __future__ import annotations
@@ -17,22 +17,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
-
-from granian import Granian
-from granian.constants import Interfaces
-from granian.log import LogLevels
 
 from headcount import cli
 from headcount_ledger.lifeline import end_with_parent
 from headcount_node import apps
-from headcount_node.config import CONFIG_VARIABLE, Listen, NodeConfig
+from headcount_node.config import CONFIG_VARIABLE, NodeConfig
 from headcount_node.public import listen
 from headcount_node.public import serve as serve_public
 from headcount_spec.errors import ConfigurationError, UnavailableError
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 COMMAND = "command"  # a headcount command that ends with the node
 _STOP_S = 10.0
@@ -51,7 +43,7 @@ def parts(config: NodeConfig) -> list[str]:
 
 
 def check_ports(config: NodeConfig) -> None:
-    """Refuse to start beside another server: Granian would share its ports and answer every other request.
+    """Refuse to start beside another server, before anything is started.
 
     Raises:
         ConfigurationError: somebody listens on a port that this node needs.
@@ -154,28 +146,6 @@ def _listen(config: NodeConfig) -> socket.socket:
         raise UnavailableError(f"cannot listen on {address}: {exc.strerror}") from exc
 
 
-def _serve_http(target: str, listen: Listen, threads: int) -> None:
-    Granian(
-        target,
-        address=listen.host,
-        port=listen.port,
-        interface=Interfaces.WSGI,
-        factory=True,
-        workers=1,  # the issuer's sessions live in one process's memory
-        blocking_threads=threads,
-        backpressure=threads * 4,
-        log_level=LogLevels.error,
-        log_access=False,  # no addresses, no times
-        websockets=False,
-    ).serve()
-
-
-def personhood() -> WSGIApplication:
-    """The issuer's origin, in the process that answers."""
-    end_with_parent()
-    return apps.personhood()
-
-
 def main(part: str, *arguments: str) -> None:
     """Run one part, the public origin on the listening socket of this number; the supervisor calls this."""
     end_with_parent()
@@ -185,7 +155,8 @@ def main(part: str, *arguments: str) -> None:
     if part == "public":
         serve_public(apps.public(), socket.socket(fileno=int(arguments[0])))
     elif part == "personhood":
-        _serve_http("headcount_node.serve:personhood", config.personhood, config.threads)
+        with apps.personhood() as app:
+            serve_public(app, listen(config.personhood))
     elif part == "ledger":
         apps.run_ledger()
     else:

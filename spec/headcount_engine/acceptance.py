@@ -67,6 +67,11 @@ class ScopeVerifier:
             rsa.verify(key, head + tail, authenticator)
         return nullifier
 
+    @property
+    def keys(self) -> tuple[tuple[rsa.VerifyingKey, bytes], ...]:
+        """Each issuer's key with what stands behind the nonce in its token input, for verifying very many."""
+        return tuple(zip(self._keys, self._tails, strict=True))
+
     def verify_revision(self, revision: Revision, revision_key: bytes, serial_now: int) -> None:
         """Check a revision of the pledge with this revision key, whose last serial is serial_now.
 

@@ -60,7 +60,7 @@ class Signer:
 
     def sign(self, message: bytes) -> bytes:
         """An Ed25519 signature, 64 bytes."""
-        return bytes(crypto_sign(message, self._secret)[:SIGNATURE_BYTES])
+        return crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
 
 
 def _is_valid_point(point: bytes) -> bool:

@@ -5,9 +5,13 @@ Handles are made once a key and shared by threads: each call may come from any t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
+
+# From the SHA-384 of messages and their signatures to whether all of them verify.
+Check = Callable[[Sequence[bytes], Sequence[bytes]], bool]
 
 
 class SigningKey(Protocol):
@@ -25,11 +29,16 @@ class SigningKey(Protocol):
 
         Raises:
             CorruptionError: the operation failed.
+            UnavailableError: the key lives elsewhere, and there is no answer.
         """
         ...
 
     def public_op(self, s: bytes) -> bytes:
         """s^e mod n."""
+        ...
+
+    def is_coprime(self, m: bytes) -> bool:
+        """Whether m, below n, has no factor in common with n."""
         ...
 
 
@@ -47,6 +56,10 @@ class VerifyingKey(Protocol):
         Raises:
             SignatureError: another length than n, not below n, or the signature does not verify.
         """
+        ...
+
+    def checker(self) -> Check:
+        """The same rule for one thread that verifies very many; which of them is wrong is not told."""
         ...
 
 

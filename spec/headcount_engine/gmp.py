@@ -6,6 +6,7 @@ not, so the message is blinded anew each time and never has a value that a calle
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import Any
 
@@ -49,6 +50,10 @@ class GmpSigningKey:
         s = s_2 + q * ((s_1 - s_2) * self._q_inv % p)
         # r shares a factor with n once in 2^1023 draws; invert would raise then.
         return int(s * _gmp.invert(r, n) % n).to_bytes(self.public.modulus_bytes, "big")
+
+    def is_coprime(self, m: bytes) -> bool:
+        """Whether gcd(m, n) = 1."""
+        return math.gcd(int.from_bytes(m, "big"), self.public.n) == 1
 
     def public_op(self, s: bytes) -> bytes:
         """RSAVP1."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryptography import __version__
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA384
 
+from headcount_engine.engine import Check
 from headcount_spec.blind_rsa import SALT_BYTES, PublicKey
 from headcount_spec.errors import SignatureError
 
 _SHA384 = SHA384()
+_PREHASHED = Prehashed(_SHA384)
 # The salt length is exact: PSS.AUTO would accept other signatures of the same key.
 _PSS = padding.PSS(mgf=padding.MGF1(_SHA384), salt_length=SALT_BYTES)
 
@@ -44,3 +49,19 @@ class PortableVerifyingKey:
             self._key.verify(sig, msg, _PSS, _SHA384)
         except InvalidSignature as exc:
             raise SignatureError("the signature does not verify") from exc
+
+    def checker(self) -> Check:
+        """A check over digests."""
+        key, size = self._key, self._size
+
+        def check(digests: Sequence[bytes], sigs: Sequence[bytes]) -> bool:
+            for digest, sig in zip(digests, sigs, strict=True):
+                if len(sig) != size:
+                    return False
+                try:
+                    key.verify(sig, digest, _PSS, _PREHASHED)
+                except InvalidSignature:
+                    return False
+            return True
+
+        return check

@@ -20,7 +20,7 @@ from headcount_engine.engine import SigningEngine, SigningKey, VerifyingEngine, 
 from headcount_engine.gmp import Gmp
 from headcount_engine.libcrypto import Libcrypto
 from headcount_engine.portable import Portable
-from headcount_spec.blind_rsa import PrivateKey, check_blinded_msg
+from headcount_spec.blind_rsa import PrivateKey, check_range
 from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, ProtocolError
 from headcount_spec.spki import EXPONENT, MODULUS_BITS, decode_token_key
 
@@ -71,7 +71,9 @@ def blind_sign(key: SigningKey, blinded_msg: bytes) -> bytes:
         CorruptionError: the result does not verify. One faulty half of a CRT signature gives the
             key away, so no byte of it is returned.
     """
-    check_blinded_msg(key.public, blinded_msg)  # 1-2.
+    check_range(key.public, blinded_msg)  # 1-2.
+    if not key.is_coprime(blinded_msg):
+        raise MalformedError("the blinded message is out of range")
     blind_sig = key.private_op(blinded_msg)  # 3.
     if key.public_op(blind_sig) != blinded_msg:  # 4.
         raise CorruptionError("signing failure: the private operation gave a wrong result")

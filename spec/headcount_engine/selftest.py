@@ -5,6 +5,8 @@ The first issuance of RFC 9578, Appendix A.2: the key is published and signs not
 
 from __future__ import annotations
 
+import hashlib
+
 from headcount_engine.engine import SigningEngine, VerifyingEngine
 from headcount_spec.blind_rsa import PrivateKey
 from headcount_spec.errors import CorruptionError, SignatureError
@@ -102,3 +104,7 @@ def check_verifying(engine: VerifyingEngine) -> None:
         handle.verify(_TOKEN_INPUT, _AUTHENTICATOR)
     except SignatureError as exc:
         raise CorruptionError("the RSA engine refused a good signature") from exc
+    check = handle.checker()
+    good, bad = hashlib.sha384(_TOKEN_INPUT).digest(), hashlib.sha384(flipped).digest()
+    if check([good, bad], [_AUTHENTICATOR, _AUTHENTICATOR]) or not check([good], [_AUTHENTICATOR]):
+        raise CorruptionError("the RSA engine is wrong about many signatures")

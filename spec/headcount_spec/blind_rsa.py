@@ -110,10 +110,22 @@ def check_blinded_msg(public: PublicKey, blinded_msg: bytes) -> int:
     Raises:
         MalformedError: any of these does not hold.
     """
+    m = check_range(public, blinded_msg)
+    if math.gcd(m, public.n) != 1:
+        raise MalformedError("the blinded message is out of range")
+    return m
+
+
+def check_range(public: PublicKey, blinded_msg: bytes) -> int:
+    """check_blinded_msg without the question for a common factor, which the holder of p and q has cheaper.
+
+    Raises:
+        MalformedError: the length is not that of n, or not 1 < m < n - 1.
+    """
     if len(blinded_msg) != public.modulus_bytes:
         raise MalformedError("the blinded message has another length than the key")
     m = int.from_bytes(blinded_msg, "big")
-    if not 1 < m < public.n - 1 or math.gcd(m, public.n) != 1:
+    if not 1 < m < public.n - 1:
         raise MalformedError("the blinded message is out of range")
     return m
 

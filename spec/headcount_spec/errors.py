@@ -6,7 +6,8 @@
     │   ├─ SignatureError                 bad-signature       401
     │   ├─ ProofError                     bad-proof           422
     │   ├─ UnknownKeyError                unknown-key         401
-    │   └─ ChallengeError                 wrong-challenge     401
+    │   ├─ ChallengeError                 wrong-challenge     401
+    │   └─ OpeningError                   cannot-open         422
     ├─ RefusedError                       (abstract)                3
     │   ├─ NotEligibleError               not-eligible        403
     │   ├─ CodeRefusedError               code-refused        403
@@ -78,6 +79,13 @@ class ChallengeError(VerificationError):
 
     code = "wrong-challenge"
     status = 401
+
+
+class OpeningError(VerificationError):
+    """Something sealed does not open: another key or context, too few shares, or changed bytes."""
+
+    code = "cannot-open"
+    status = 422
 
 
 class RefusedError(ProtocolError):

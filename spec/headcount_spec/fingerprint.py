@@ -15,7 +15,7 @@ _BITS = NUMBER_OF_WORDS * _BITS_A_WORD
 
 
 def fingerprint(scope_id: ScopeId) -> tuple[str, ...]:
-    """The eight words of a scope id of 32 bytes. Protocol, Section 2.5."""
+    """The eight words of a scope id of 32 bytes. Protocol, Section 2.6."""
     value = int.from_bytes(scope_id, "big") >> (8 * len(scope_id) - _BITS)
     shifts = range(_BITS - _BITS_A_WORD, -1, -_BITS_A_WORD)
     return tuple(WORDS[value >> shift & len(WORDS) - 1] for shift in shifts)

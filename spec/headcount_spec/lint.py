@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 from headcount_spec import jcs
 from headcount_spec.errors import MalformedError
 from headcount_spec.jcs import JSON
+from headcount_spec.level import Level
 from headcount_spec.policy import NO_QUORUM, Policy
 from headcount_spec.scope import Manifest
+from headcount_spec.terms import IssuerTerms
 from headcount_spec.text import format_day, is_plain
 
 ERROR: Literal["error"] = "error"
@@ -57,10 +59,12 @@ _REQUIRED_INSIDE: dict[str, tuple[str, ...]] = {
     "issuers": ("name", "url", "token_key", "notice_key", "attesters"),
     "organisers": ("keys", "quorum"),
     "trustees": ("t", "members"),
+    "contacts": ("key", "channels", "purposes"),
     "ledger": ("origin", "key"),
 }
 _IN_LANGUAGES = ("title", "texts", "addressee", "data_use", "end_of_life")
 _IN_LANGUAGES_INSIDE = {"options": "label", "tiers": "effect", "action": "what"}
+_NEW_EACH_TIME = frozenset({"in-person"})  # evidence that is not the same person's in the next scope
 # Explicit directional embeddings, overrides and isolates: what is read is not what stands there.
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -90,7 +94,9 @@ def lint(data: JSON, siblings: Iterable[Manifest] = (), today: int | None = None
         if not any(finding.severity == ERROR for finding in found):
             found.append(_malformed(exc))
     else:
+        siblings = tuple(siblings)
         found += [*_contradictions(manifest), *_neighbours(manifest, siblings)]
+        found += _condition(manifest, siblings)
         found += [*_time(manifest, today), *_trust(manifest), *_places(manifest)]
     return tuple(sorted(found, key=lambda finding: finding.severity))
 
@@ -162,11 +168,21 @@ def _malformed(exc: MalformedError) -> Finding:
 
 
 def _contradictions(manifest: Manifest) -> Iterator[Finding]:
-    parts = set(manifest.level.split("+"))
-    asked: set[str] = set().union(*(issuer.attesters for issuer in manifest.issuers))
-    if parts != asked:
-        message = "The level must name exactly the checks that the issuers make: levels are never mixed."
+    level = Level.from_text(manifest.level)
+    if not level.names(issuer.attesters for issuer in manifest.issuers):
+        message = (
+            "The level must name exactly the checks that the issuers make, in their order: "
+            "levels are never mixed."
+        )
         yield Finding(ERROR, "level-mixed", "$.level", message)
+    if level.is_choice:
+        n, k = len(level.parts), level.needed
+        message = f"People who share what they have get {n} tokens for every {k} of them, as each may choose."
+        yield Finding(WARNING, "level-choice", "$.level", message)
+    for i, issuer in enumerate(manifest.issuers):
+        yield from _slips(f"$.issuers[{i}].slips", issuer)
+        if issuer.returning:
+            yield _returning(f"$.issuers[{i}].returning", issuer)
     if manifest.action is not None and manifest.action.date <= manifest.closes:
         message = "People act before the count is final."
         yield Finding(WARNING, "action-before-close", "$.action.date", message)
@@ -174,6 +190,27 @@ def _contradictions(manifest: Manifest) -> Iterator[Finding]:
         if tier.count > manifest.threshold:
             message = "This tier lies above the threshold."
             yield Finding(WARNING, "tier-above-threshold", f"$.tiers[{i}].count", message)
+
+
+def _slips(path: str, issuer: IssuerTerms) -> Iterator[Finding]:
+    has_sheets = "in-person" in issuer.attesters
+    if has_sheets and issuer.slips is None:
+        message = "Nothing says how many slips there may be: more could be printed for nobody."
+        yield Finding(WARNING, "slips-without-cap", path, message)
+    elif issuer.slips is not None and not has_sheets:
+        yield Finding(
+            ERROR, "slips-without-sheet", path, "The issuer hands out no slips that could be counted."
+        )
+
+
+def _returning(path: str, issuer: IssuerTerms) -> Finding:
+    if set(issuer.attesters) <= _NEW_EACH_TIME:
+        message = "A slip is another one in each scope: who comes back with an old one would count twice."
+        return Finding(ERROR, "returning-without-check", path, message)
+    message = (
+        "Who likes can open an account there; its key joins what that person takes part in at this issuer."
+    )
+    return Finding(WARNING, "accounts", path, message)
 
 
 def _neighbours(manifest: Manifest, siblings: Iterable[Manifest]) -> Iterator[Finding]:
@@ -187,9 +224,64 @@ def _neighbours(manifest: Manifest, siblings: Iterable[Manifest]) -> Iterator[Fi
             message = "An issuer's token key already serves another scope; each scope needs its own."
             yield Finding(ERROR, "token-key-reused", "$.issuers", message)
         same_place = sibling.kind == manifest.kind and sibling.parent == manifest.parent
-        if same_place and titles & {_folded(title) for title in sibling.title.values()}:
+        if manifest.continues is not None and manifest.continues.scope == sibling.scope_id:
+            yield from _succession(manifest, sibling, same_place)
+        elif (
+            manifest.continues is not None
+            and sibling.continues is not None
+            and (manifest.continues.scope == sibling.continues.scope)
+        ):
+            message = "Another one continues the same scope already: it would be counted twice."
+            yield Finding(ERROR, "successor-twice", "$.continues", message)
+        elif same_place and titles & {_folded(title) for title in sibling.title.values()}:
             message = "Another one of the same kind has this title; people would mistake one for the other."
             yield Finding(ERROR, "same-title", "$.title", message)
+
+
+def _succession(manifest: Manifest, sibling: Manifest, same_place: bool) -> Iterator[Finding]:
+    if not same_place or manifest.level != sibling.level:
+        message = "What it continues has another kind, parent or level: the two numbers cannot be added."
+        yield Finding(ERROR, "successor-differs", "$.continues", message)
+    before = {issuer.notice_key: issuer for issuer in sibling.issuers}
+    kept = [(issuer, before[issuer.notice_key]) for issuer in manifest.issuers if issuer.notice_key in before]
+    # Then the parent's slips are shown, in both.
+    again = manifest.eligible == sibling.eligible == "parent-token-holders"
+    level = Level.from_text(manifest.level)
+    if not kept:
+        message = "No issuer of what it continues is left: nobody knows who has pledged already."
+        yield Finding(ERROR, "successor-forgets", "$.continues", message)
+    elif manifest.level == sibling.level and not any(
+        _recognises(level, issuer, old, again=again) for issuer, old in kept
+    ):
+        message = "Who has pledged in what it continues can come with other evidence, such as a new slip."
+        yield Finding(ERROR, "successor-forgets", "$.continues", message)
+
+
+def _recognises(level: Level, issuer: IssuerTerms, old: IssuerTerms, *, again: bool) -> bool:
+    """Whether any proof to an issuer shares lasting evidence with any that it has taken before."""
+    asked = [name for name in issuer.attesters if name in old.attesters]
+    lasting = asked if again else [name for name in asked if name not in _NEW_EACH_TIME]
+    least = level.needed_of(asked) - (len(asked) - len(lasting))
+    return 2 * least > len(lasting)
+
+
+def _condition(manifest: Manifest, others: Iterable[Manifest]) -> Iterator[Finding]:
+    """A contact scope opens when its parent is reached: its own threshold only repeats that condition."""
+    parent = next((other for other in others if other.scope_id == manifest.parent), None)
+    if manifest.kind != "contact" or parent is None:
+        return
+    if parent.kind not in ("campaign", "round"):
+        message = "Contacts open when a campaign or a round is reached; the parent is neither."
+        yield Finding(ERROR, "contact-parent", "$.parent", message)
+    if manifest.threshold != parent.threshold:
+        message = f"The contacts open when the parent reaches {parent.threshold}; say the same number here."
+        yield Finding(ERROR, "contact-threshold", "$.threshold", message)
+    if manifest.ledger != parent.ledger:
+        message = "The parent is in another ledger: nobody could say in one audit when it is reached."
+        yield Finding(ERROR, "contact-ledger", "$.ledger", message)
+    if manifest.closes > parent.closes:
+        message = "Contacts are taken longer than the campaign counts."
+        yield Finding(WARNING, "contact-late", "$.closes", message)
 
 
 def _time(manifest: Manifest, today: int | None) -> Iterator[Finding]:
@@ -234,6 +326,11 @@ def _same_party(manifest: Manifest) -> Iterator[Finding]:
     seen = dict.fromkeys(manifest.organisers.keys, "the organisers")
     parties = [(f"$.issuers[{i}].notice_key", issuer.notice_key) for i, issuer in enumerate(manifest.issuers)]
     parties.append(("$.ledger.key", manifest.ledger.key.public_key))
+    if manifest.contacts is not None and manifest.trustees is not None:
+        for i, trustee in enumerate(manifest.trustees.members):
+            if trustee.scope_key == manifest.contacts.key:
+                message = "This trustee's key is the organiser's own: the two layers are one."
+                yield Finding(ERROR, "trustee-is-organiser", f"$.trustees.members[{i}].scope_key", message)
     if manifest.trustees is not None:
         parties += [
             (f"$.trustees.members[{i}].identity_key", trustee.identity_key)

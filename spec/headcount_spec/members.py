@@ -131,6 +131,25 @@ class Members:
         check_unique(items, path)
         return items
 
+    def boolean(self, name: str) -> bool:
+        """True or false.
+
+        Raises:
+            MalformedError: another type.
+        """
+        value = self.take(name)
+        if not isinstance(value, bool):
+            raise MalformedError(f"{self.path}.{name}: not a boolean")
+        return value
+
+    def integer_or(self, name: str, default: int, minimum: int, maximum: int = 2**53 - 1) -> int:
+        """As integer, and default where there is none."""
+        return self.integer(name, minimum, maximum) if self.has(name) else default
+
+    def text_or(self, name: str, default: str, max_chars: int, pattern: re.Pattern[str] | None = None) -> str:
+        """As text, and default where there is none."""
+        return self.text(name, max_chars, pattern) if self.has(name) else default
+
     def decoded(self, name: str, decode: Callable[[str], T]) -> T:
         """What decode makes of a string; decode raises only MalformedError."""
         return _decode(self.take(name), f"{self.path}.{name}", decode)

@@ -172,7 +172,10 @@ def _fits(statement: Statement, name: str, manifest: Manifest) -> bool:
     if statement.type == "opening":
         ids = {f"issuer:{issuer.name}": issuer.token_key_id.hex() for issuer in manifest.issuers}
         return f"issuer:{body['issuer']}" == name and body["token_key_id"] == ids[name]
-    if statement.type == "closing":
+    if statement.type == "mailing":
+        purposes = manifest.contacts.purposes if manifest.contacts is not None else ()
+        return body["purpose"] in {purpose.name for purpose in purposes}
+    if statement.type == "closing" or (statement.role, statement.type) == ("issuer", "destruction"):
         return bool(body["day"] > manifest.closes)
     if statement.role == "trustee" and manifest.trustees is not None:
         keys = {f"trustee:{trustee.name}": trustee.scope_key for trustee in manifest.trustees.members}

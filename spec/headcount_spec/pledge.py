@@ -24,7 +24,7 @@ AUTHENTICATOR_BYTES = 256  # RFC 9578, Section 8.2.2: Nk of token type 0x0002
 
 _N_AT = 100  # offset of n
 
-_DOMAIN = b"headcount/pledge/v1\x00"
+DOMAIN = b"headcount/pledge/v1\x00"
 
 
 def nonce(scope_id: bytes, choice: int, revision_key: bytes, sealed_hash: bytes) -> Nullifier:
@@ -32,7 +32,7 @@ def nonce(scope_id: bytes, choice: int, revision_key: bytes, sealed_hash: bytes)
 
     Protocol, Section 3. All byte strings are 32 bytes; 0 <= choice < 2^16.
     """
-    return Nullifier(hashlib.sha256(_DOMAIN + scope_id + u16(choice) + revision_key + sealed_hash).digest())
+    return Nullifier(hashlib.sha256(DOMAIN + scope_id + u16(choice) + revision_key + sealed_hash).digest())
 
 
 # struct {
@@ -93,11 +93,9 @@ class Pledge:
         # Otherwise field by field, which says what is wrong.
         reader = Reader(data)
         reader.expect(HEADER, "entry type or version")
-        scope_id, choice = ScopeId(reader.take(32)), reader.u16()
-        revision_key, sealed_hash = reader.take(32), reader.take(32)
+        reader.take(32 + 2 + 32 + 32)
         n = reader.u8()
         if not 1 <= n <= MAX_ISSUERS:
             raise MalformedError(f"{n} authenticators where 1 to {MAX_ISSUERS} may be")
-        authenticators = tuple(reader.take(AUTHENTICATOR_BYTES) for _ in range(n))
-        reader.finish()
-        return cls(scope_id, choice, revision_key, sealed_hash, authenticators)
+        reader.take(n * AUTHENTICATOR_BYTES)
+        raise MalformedError("trailing bytes")

@@ -16,15 +16,16 @@ from typing import Any, NewType
 
 from headcount_spec import jcs
 from headcount_spec.errors import MalformedError, ScopeClosedError
+from headcount_spec.level import Level
 from headcount_spec.members import LANGUAGE, LINE, Labels, Members, check_unique
 from headcount_spec.policy import Policy
 from headcount_spec.terms import (
-    LEVEL,
     MAX_ISSUERS,
     MAX_LABEL_CHARS,
     MAX_TEXT_CHARS,
     ORIGIN,
     ActionDate,
+    ContactTerms,
     Continues,
     IssuerTerms,
     LedgerTerms,
@@ -86,6 +87,7 @@ class Manifest:
     issuers: tuple[IssuerTerms, ...]
     organisers: OrganiserTerms
     trustees: TrusteeTerms | None
+    contacts: ContactTerms | None
     ledger: LedgerTerms
     witnesses: str  # tlog-policy without logs
     origins: tuple[str, ...]
@@ -124,10 +126,13 @@ class Manifest:
             threshold=members.integer("threshold", 1),
             tiers=_tiers(members, languages),
             action=ActionDate.read(members.object("action"), languages) if members.has("action") else None,
-            level=members.text("level", 100, LEVEL),
+            level=str(members.decoded("level", Level.from_text)),
             issuers=_issuers(members),
             organisers=OrganiserTerms.read(members.object("organisers")),
             trustees=TrusteeTerms.read(members.object("trustees")) if members.has("trustees") else None,
+            contacts=(
+                ContactTerms.read(members.object("contacts"), languages) if members.has("contacts") else None
+            ),
             ledger=LedgerTerms.read(members.object("ledger")),
             witnesses=_witnesses(members),
             origins=members.texts("origins", (1, MAX_ORIGINS), 300, ORIGIN),
@@ -152,6 +157,8 @@ class Manifest:
             raise MalformedError("manifest.parent: missing")
         if self.kind == "contact" and (self.trustees is None or self.options):
             raise MalformedError("manifest: a contact scope has trustees and no options")
+        if (self.kind == "contact") != (self.contacts is not None):
+            raise MalformedError("manifest.contacts: in a contact scope and only there")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Manifest) and self.raw == other.raw

@@ -33,6 +33,15 @@ def blinding(seed: bytes, nonce: bytes, token_key_id: bytes, modulus: int) -> tu
     return salt, 1 + int.from_bytes(wide, "big") % (modulus - 1)
 
 
+def sealing(seed: bytes, info: bytes, t: int) -> tuple[bytes, list[bytes]]:
+    """The key of a sealed blob, and t - 1 coefficients of the polynomial that shares it; 32 bytes each.
+
+    info is the context and the hash of what the key is to cover (sealed.seal).
+    """
+    shares = _derive(seed, b"shares", info, 32 * (t - 1)) if t > 1 else b""
+    return _derive(seed, b"sealing", info, 32), [shares[i : i + 32] for i in range(0, len(shares), 32)]
+
+
 def _derive(seed: bytes, label: bytes, info: bytes, size_bytes: int) -> bytes:
     # RFC 5869, Section 2; no salt, since the seed is uniform.
     hkdf = HKDF(hashes.SHA256(), size_bytes, salt=None, info=b"headcount/seed/v1/" + label + b"\x00" + info)

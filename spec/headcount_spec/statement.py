@@ -9,6 +9,7 @@
     issuer     opening      issuer: its name, token_key_id: hex
                issuance     day, issued: cumulative, rounded up to a multiple of 16
                codes        root: hex Merkle root of a code sheet, number: of codes
+               destruction  day, keys: ["tag"], ["token"] or ["tag","token"]: destroyed by that day
     trustee    enrolment    scope_key: base64 X25519, the manifest's
                release      private_key: base64 of that key's private half, seal: batch number,
                             live: count there, signature: base64 BLS
@@ -33,6 +34,7 @@ from headcount_spec.terms import BLS_SIGNATURE_BYTES, MAX_LABEL_CHARS, SERVER_NA
 
 MAX_STATEMENT_BYTES = 63_900  # with sixteen signatures the entry stays below 65,535
 ISSUANCE_STEP = 16  # issuance is published in multiples of this
+DESTRUCTIBLE = (["tag"], ["token"], ["tag", "token"])  # an issuer's keys of a scope
 NO_PREVIOUS = bytes(32)
 
 
@@ -162,6 +164,12 @@ def _codes(members: Members) -> None:
     members.integer("number", 1)
 
 
+def _destroyed_keys(members: Members) -> None:
+    members.integer("day", 0, 2**32 - 1)
+    if members.take("keys") not in DESTRUCTIBLE:
+        raise MalformedError("body.keys: not tag, token or both in this order")
+
+
 def _scope_key(members: Members) -> None:
     members.base64("scope_key", signature.check_agreement_key)
 
@@ -186,6 +194,7 @@ _BODIES: Mapping[tuple[str, str], Callable[[Members], object]] = {
     ("issuer", "opening"): _opening,
     ("issuer", "issuance"): _issuance,
     ("issuer", "codes"): _codes,
+    ("issuer", "destruction"): _destroyed_keys,
     ("trustee", "enrolment"): _scope_key,
     ("trustee", "release"): _release,
     ("trustee", "destruction"): _scope_key,

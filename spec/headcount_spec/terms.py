@@ -1,4 +1,4 @@
-"""The parts of a scope's manifest: options, tiers, action date, issuers, organisers, trustees, ledger."""
+"""The parts of a scope's manifest: options, tiers, action date, issuers, trustees, contacts, ledger."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import re
 from dataclasses import dataclass
 
 from headcount_spec import signature, spki
+from headcount_spec.contact import CHANNELS
 from headcount_spec.errors import MalformedError
+from headcount_spec.level import MAX_PARTS, NAME
 from headcount_spec.members import LINE, Labels, Members, check_unique
 from headcount_spec.note import ED25519, VerificationKey
 from headcount_spec.spki import TokenKeyId
 
 MAX_ISSUERS = 8  # a pledge carries 256 bytes for each
 MAX_ORGANISERS = 16
+MAX_SLIPS = 2**32 - 1
 MAX_TRUSTEES = 32  # a sealed contact carries 81 bytes for each
+MAX_PURPOSES = 16
 MAX_LABEL_CHARS = 300  # titles, options: one line on a telephone
 MAX_TEXT_CHARS = 4000  # explanations; the full text is a notice of its own
 MAX_NAME_CHARS = 100
@@ -27,8 +31,6 @@ SERVER_NAME = re.compile(rf"\A{_HOST}\Z")  # RFC 9577, Section 2.1: host and opt
 ORIGIN = re.compile(rf"\Ahttps?://{_HOST}\Z")  # RFC 6454, Section 6.2
 # RFC 3986 without user info, query, fragment, percent-encoding and dot segments.
 URL = re.compile(rf"\Ahttps?://{_HOST}(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\Z")
-ATTESTER = re.compile(r"\A[a-z0-9]+(?:-[a-z0-9]+)*\Z")
-LEVEL = re.compile(r"\A[a-z0-9]+(?:-[a-z0-9]+)*(?:\+[a-z0-9]+(?:-[a-z0-9]+)*)*\Z")
 # The form of names in the IANA time zone database; whether the zone exists is asked where it is used.
 TIME_ZONE = re.compile(r"\AUTC\Z|\A[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*){1,2}\Z")
 
@@ -94,7 +96,9 @@ class IssuerTerms:
     token_key: bytes  # SPKI, of this scope alone
     token_key_id: TokenKeyId
     notice_key: bytes  # Ed25519
-    attesters: tuple[str, ...]  # all of them are asked
+    attesters: tuple[str, ...]  # all of them are asked, or so many as the level says
+    slips: int | None  # at most so many on its code sheets
+    returning: tuple[str, ...]  # ways to be recognised by who was checked at this issuer before; often none
 
     @classmethod
     def read(cls, members: Members) -> IssuerTerms:
@@ -106,7 +110,9 @@ class IssuerTerms:
             token_key,
             spki.token_key_id(token_key),
             members.base64("notice_key", signature.check_public_key),
-            members.texts("attesters", (1, 8), 32, ATTESTER),
+            members.texts("attesters", (1, MAX_PARTS), 32, NAME),
+            members.integer("slips", 1, MAX_SLIPS) if members.has("slips") else None,
+            members.texts("returning", (1, MAX_PARTS), 32, NAME) if members.has("returning") else (),
         )
         members.finish()
         return issuer
@@ -166,6 +172,46 @@ class TrusteeTerms:
         for field in ("name", "identity_key", "scope_key", "bls_key"):
             check_unique(tuple(getattr(trustee, field) for trustee in trustees), f"{members.path}.members")
         terms = cls(members.integer("t", 1, len(trustees)), trustees)
+        members.finish()
+        return terms
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """One thing for which people may be written to."""
+
+    name: str  # as mailings name it
+    text: Labels
+
+    @classmethod
+    def read(cls, members: Members, languages: frozenset[str]) -> Purpose:
+        """Take one from a manifest."""
+        purpose = cls(
+            members.text("name", 32, NAME), members.labels("text", languages, MAX_LABEL_CHARS, LINE)
+        )
+        members.finish()
+        return purpose
+
+
+@dataclass(frozen=True, slots=True)
+class ContactTerms:
+    """To whom contacts are sealed inside the trustees' layer, and what they may be used for."""
+
+    key: bytes  # X25519, the organiser's
+    channels: tuple[str, ...]  # of contact.CHANNELS: those that the organiser can use
+    purposes: tuple[Purpose, ...]  # nothing else is ever sent
+
+    @classmethod
+    def read(cls, members: Members, languages: frozenset[str]) -> ContactTerms:
+        """Take them from a manifest."""
+        terms = cls(
+            members.base64("key", signature.check_agreement_key),
+            members.texts("channels", (1, len(CHANNELS)), 32, NAME),
+            tuple(Purpose.read(item, languages) for item in members.objects("purposes", (1, MAX_PURPOSES))),
+        )
+        if not CHANNELS.keys() >= set(terms.channels):
+            raise MalformedError(f"{members.path}.channels: unknown")
+        check_unique(tuple(purpose.name for purpose in terms.purposes), f"{members.path}.purposes")
         members.finish()
         return terms
 

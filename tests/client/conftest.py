@@ -29,10 +29,13 @@ from headcount import (
     scope,
 )
 from headcount_issuer.app import create_app as issuer_app
-from headcount_issuer.config import IssuerConfig, SmtpConfig
+from headcount_issuer.attesters.email import EmailConfig
+from headcount_issuer.attesters.in_person import InPersonConfig
+from headcount_issuer.config import IssuerConfig
 from headcount_issuer.enrolment import Opened
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.keys import write_private
+from headcount_issuer.mail import SmtpConfig
 from headcount_ledger import ledger as ledgers
 from headcount_ledger.app import create_app as ledger_app
 from headcount_ledger.config import LedgerConfig
@@ -68,6 +71,9 @@ class Outbox:
 
     def send(self, message: EmailMessage) -> None:
         self.mails.put(message)
+
+    def close(self) -> None:
+        pass
 
     def code(self) -> str:
         found = re.search(r"\b\d{8}\b", self.mails.get(timeout=5).get_content())
@@ -159,8 +165,10 @@ class World:
             url=f"http://localhost:{8001 + i}",
             directory=self.folder / f"issuer{i}",
             ledger=LEDGER,
-            attesters=("email", "in-person"),
-            smtp=SmtpConfig("127.0.0.1", 1, "issuer@issuer.example"),
+            attesters={
+                "email": EmailConfig("issuer@issuer.example", SmtpConfig("127.0.0.1", 1), work=100),
+                "in-person": InPersonConfig(),
+            },
         )
         Issuer.create(config)
         notice_key = Ed25519PrivateKey.from_private_bytes(manifests.ISSUER_SEEDS[i])
@@ -170,7 +178,7 @@ class World:
             path = config.keys / f"{token_key_id(keys.token_spki(key)).hex()}.pem"
             write_private(path, (keys.DATA / f"token-key-{key}.pem").read_bytes())
         issuer = Issuer.open(config, self.clock, lambda entry: self._take(entry))
-        issuer._attesters["email"]._outbox = self.outbox  # type: ignore[attr-defined]
+        issuer._attesters["email"].outbox = self.outbox  # type: ignore[attr-defined]
         return issuer
 
     def _take(self, entry: bytes) -> None:

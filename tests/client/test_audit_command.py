@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import json
@@ -13,10 +14,13 @@ import pytest
 import corrupter
 import ledgers
 import manifests
+import servers
 from headcount import cli
 from headcount.audit_verdict import count_words
 from headcount.pledge_file import PledgeFile, Step
 from headcount_ledger.audit import SENTENCES
+from headcount_ledger.bucket import BucketStorage
+from headcount_ledger.config import BucketConfig
 from headcount_spec.checkpoint import parse_checkpoint
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.promise import KIND_PLEDGE, sign_promise
@@ -81,8 +85,8 @@ def test_each_attack_has_its_own_message(audited: Audited, attack: str, style: s
     good = ledgers.sample()
     arguments: list[str | Path] = []
     if case.remembered:
-        assert audited.run(audited.publish(good, "before"), "--state", audited.state) == 0
-        arguments += ["--state", audited.state]
+        assert audited.run(audited.publish(good, "before"), "--resume", audited.state) == 0
+        arguments += ["--resume", audited.state]
     for _, proof in case.receipts:
         path = audited.folder / "mine.tlog-proof"
         entry = good.leaves[proof.index]
@@ -104,19 +108,19 @@ def test_the_state_is_private_and_grows(audited: Audited) -> None:
     early = audited.publish(ledgers.build(whole.batches[:3]), "early")
     late = audited.publish(whole, "late")
     for target in (early, early, late, late):
-        assert audited.run(target, "--state", audited.state) == 0
+        assert audited.run(target, "--resume", audited.state) == 0
     assert audited.state.stat().st_mode & 0o777 == 0o600
     assert "Nothing was remembered" not in audited.out
-    assert audited.run(early, "--state", audited.state) == 1
+    assert audited.run(early, "--resume", audited.state) == 1
     assert "fault: rolled-back-ledger" in audited.out
 
 
 def test_a_fork_leaves_evidence_and_the_state_as_it_was(audited: Audited) -> None:
     good = audited.publish(ledgers.sample(), "good")
-    assert audited.run(good, "--state", audited.state) == 0
+    assert audited.run(good, "--resume", audited.state) == 0
     before = audited.state.read_bytes()
     fork = corrupter.corrupt("forked-ledger", "operator").ledger
-    assert audited.run(audited.publish(fork, "fork"), "--state", audited.state) == 1
+    assert audited.run(audited.publish(fork, "fork"), "--resume", audited.state) == 1
     assert audited.state.read_bytes() == before
     assert "headcount: hint: the evidence is in headcount-evidence-" in audited.err
     (path,) = audited.folder.glob("headcount-evidence-*.json")
@@ -129,24 +133,24 @@ def test_a_fork_leaves_evidence_and_the_state_as_it_was(audited: Audited) -> Non
 
 def test_a_bad_audit_is_not_remembered(audited: Audited) -> None:
     case = corrupter.corrupt("edited-count", "host")
-    assert audited.run(audited.publish(case.ledger), "--state", audited.state) == 1
+    assert audited.run(audited.publish(case.ledger), "--resume", audited.state) == 1
     assert not audited.state.exists()
 
 
 def test_a_state_of_another_ledger_says_nothing(audited: Audited) -> None:
     good = audited.publish(ledgers.sample())
-    assert audited.run(good, "--state", audited.state) == 0
+    assert audited.run(good, "--resume", audited.state) == 0
     small = ledgers.long(18)
     target = audited.publish(small, "small")
     other = audited.folder / "other-state"
-    assert audited.run(target, "--state", other) == 0
+    assert audited.run(target, "--resume", other) == 0
 
 
 def test_a_state_that_is_none(audited: Audited) -> None:
     target = audited.publish(ledgers.sample())
-    for junk in (b"", b"{}", b"\xff", b'{"headcount_state":1,"checkpoints":{"x":"no note"}}'):
+    for junk in (b"", b"{}", b"\xff", b"headcount/audit-state/1\n" + bytes(64)):
         audited.state.write_bytes(junk)
-        assert audited.run(target, "--state", audited.state) == 2
+        assert audited.run(target, "--resume", audited.state) == 2
         assert audited.err.startswith("headcount: error: state")
 
 
@@ -249,4 +253,107 @@ def test_the_count_with_its_level() -> None:
     assert count_words(50, "email") == "50 confirmed e-mail addresses"
     assert count_words(2, "email+device") == "2 confirmed e-mail addresses, each with a device with a passkey"
     assert count_words(0, "in-person") == "0 codes handed out in person"
+    two_of_three = "3 pledges, each with 2 of: confirmed e-mail address, account at an identity provider, "
+    assert count_words(3, "2-of:email,oidc,device") == two_of_three + "device with a passkey"
     assert count_words(3, "vouching") == "3 pledges at level vouching"
+
+
+def test_since_an_earlier_checkpoint(audited: Audited) -> None:
+    whole = ledgers.sample()
+    target = audited.publish(whole)
+    since = audited.folder / "earlier"
+    since.write_bytes(whole.files["checkpoints/2"])
+    assert audited.run(target, "--since", since) == 0
+    lines = audited.out.splitlines()
+    said = f"  - The authenticators of the pledges among the first {whole.ends[2]} entries were not verified."
+    assert said in lines
+    assert lines[-1].startswith("consistent as far as it was checked")
+    fork = corrupter.corrupt("forked-ledger", "operator").ledger
+    since.write_bytes(whole.files["checkpoints/6"])
+    assert audited.run(audited.publish(fork, "fork"), "--since", since) == 1
+    assert "fault: forked-ledger" in audited.out
+    since.write_bytes(b"nonsense")
+    assert audited.run(target, "--since", since) == 2
+
+
+def test_one_scope(audited: Audited) -> None:
+    target = audited.publish(ledgers.sample())
+    scope = ledgers.vote().scope_id.hex()
+    assert audited.run(target, "--scope", scope) == 0
+    assert "Where to: 4 confirmed e-mail addresses" in audited.out
+    assert "We move together: 11" not in audited.out
+    assert "what was not checked:" in audited.out
+    assert audited.run(target, "--scope", "00" * 32) == 0
+    assert f"the ledger has no scope {'00' * 32}" in audited.out
+    assert audited.run(target, "--scope", "xyz") == 2
+
+
+def test_a_sample(audited: Audited) -> None:
+    target = audited.publish(ledgers.sample())
+    assert audited.run(target, "--sample", "44") == 0
+    assert "44 of 44 entries drawn, 16 of them pledges" in audited.out
+    assert "what was not checked:" in audited.out
+    assert audited.report(target, "--sample", "5")["sampled"] is True
+    (target / "totals" / "6").write_bytes(b"")
+    assert audited.run(target, "--sample", "1") == 1
+    assert "fault: edited-count" in audited.out
+    (target / "checkpoint").unlink()
+    assert audited.run(target, "--sample", "1") == 1
+
+
+def test_quiet(audited: Audited) -> None:
+    target = audited.publish(ledgers.sample())
+    assert audited.run(target, "--quiet") == 0
+    assert len(audited.out.splitlines()) == 1
+    (target / "totals" / "6").write_bytes(b"")
+    assert audited.run(target, "--quiet") == 1
+    assert [line.split()[0] for line in audited.out.splitlines()] == ["fault:", "NOT"]
+
+
+def test_processes_read_the_folder(audited: Audited) -> None:
+    ledger = ledgers.long(513)
+    target = audited.publish(ledger)
+    reports = [audited.report(target, "--jobs", jobs) for jobs in ("1", "2")]
+    assert reports[0] == reports[1]
+    assert reports[0]["ok"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--sample", "1", "--resume", "state"),
+        ("--resume", "state", "--scope", "00" * 32),
+        ("--dask", "tcp://127.0.0.1:1", "--jobs", "2"),
+        ("--jobs", "0"),
+    ],
+)
+def test_options_that_do_not_go_together(audited: Audited, options: tuple[str, ...]) -> None:
+    assert audited.run(audited.publish(ledgers.small()), *options) == 2
+
+
+def test_a_bucket(audited: Audited) -> None:
+    servers.require()
+    whole = ledgers.sample()
+    audited.publish(whole)
+    config = BucketConfig(servers.BUCKET, servers.new_prefix(), endpoint=servers.s3(), credentials=None)
+    credentials = audited.folder / "s3"
+    credentials.write_text("[default]\naws_access_key_id = id\naws_secret_access_key = secret\n")
+    storage = BucketStorage(dataclasses.replace(config, credentials=credentials))
+    for path, data in whole.files.items():
+        storage.put(path, data)
+    target = f"{config.url}?endpoint={config.endpoint}"
+    alone = audited.report(audited.folder / "public")
+    assert audited.report(target) == alone
+    storage.put("totals/3", b"")
+    assert audited.run(target) == 1
+    assert audited.run(f"{config.url}/nowhere?endpoint={config.endpoint}") == 1
+    assert "checkpoint is missing" in audited.out
+    for bad in (
+        "s3://",
+        "s3://b?endpoint=ftp://x",
+        "s3://b?x=1",
+        "s3://a:b@c",
+        "s3://b?endpoint=http://x.example",
+    ):
+        assert audited.run(bad) == 2
+        assert "headcount: error:" in audited.err

@@ -54,7 +54,7 @@ def test_a_crash_at_any_request_leads_to_the_same_pledge_and_no_second_token(
     whole = recorder(two_issuers.http)
     run(two_issuers, manifest, tmp_path / "whole", whole, "whole", [])
     posts = [url for method, url, _ in whole.sent if method == "POST"]
-    assert len(posts) == 7  # session, code and token at each issuer, then the pledge
+    assert len(posts) == 9  # challenge, session, code and token at each issuer, then the pledge
     for at in range(len(whole.sent)):
         for name in (f"before{at}", f"after{at}"):
             transport, path, draws = recorder(two_issuers.http), tmp_path / name, list[int]()

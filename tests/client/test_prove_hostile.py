@@ -10,7 +10,7 @@ import pytest
 import keys
 import manifests
 from headcount import Answer, PledgeStore
-from headcount.issuance import Conversation
+from headcount.personhood import Personhood
 from headcount_issuer.attesters.in_person import format_code
 from headcount_spec.blind_rsa import blind_sign
 from headcount_spec.errors import (
@@ -237,13 +237,13 @@ def test_a_slip_of_a_code_sheet_proves_as_well(world: Any, tmp_path: Path) -> No
 
 
 def test_evidence_that_this_program_cannot_give_is_said_plainly(world: Any, tmp_path: Path) -> None:
-    entry = manifests.issuer(0) | {"attesters": ["device"]}
-    manifest = world.publish(opened=False, level="device", issuers=[entry])
+    entry = manifests.issuer(0) | {"attesters": ["palmistry"]}
+    manifest = world.publish(opened=False, level="palmistry", issuers=[entry])
     world.ledger.accept(manifests.opening(manifest).to_bytes(), world.clock.day)
     world.seal()
     with pytest.raises(UnknownKeyError, match="does not list"):  # our issuer does not do this
         world.prove(manifest, tmp_path / "me")
-    conversation = Conversation(manifest, 0, world.http, world.answers())
+    conversation = Personhood(manifest, 0, world.http, world.answers())
     with pytest.raises(NotEligibleError, match="cannot give"):
         conversation.open_session()
 

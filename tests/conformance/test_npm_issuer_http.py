@@ -15,7 +15,7 @@ import manifests
 from foreign import ForeignError, Node
 from headcount_engine import rsa
 from headcount_issuer.app import create_app
-from headcount_issuer.attesters.in_person import format_code
+from headcount_issuer.attesters.in_person import InPersonConfig, format_code
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.enrolment import Draft, Opened
 from headcount_issuer.issuer import Issuer
@@ -57,7 +57,7 @@ def running(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     folder: Path = tmp_path_factory.mktemp("issuer")
     server = make_server("127.0.0.1", 0, Flask(__name__), threaded=True)
     url = f"http://127.0.0.1:{server.server_port}"
-    config = IssuerConfig(NAME, url, folder, "http://127.0.0.1:9/ledger", attesters=("in-person",))
+    config = IssuerConfig(NAME, url, folder, "http://127.0.0.1:9/ledger", {"in-person": InPersonConfig()})
     Issuer.create(config)
     with Issuer.open(config, clock=lambda: NOW, send=lambda entry: None) as issuer:
         entry = {"name": NAME, "url": url, "attesters": ["in-person"]}

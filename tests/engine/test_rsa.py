@@ -110,6 +110,9 @@ class Faulty:
     def public_op(self, s: bytes) -> bytes:
         return self.inner.public_op(s)
 
+    def is_coprime(self, m: bytes) -> bool:
+        return self.inner.is_coprime(m)
+
 
 def test_no_byte_of_a_wrong_result_leaves(signing: SigningEngine) -> None:
     handle = Faulty(signing.load_private_key(KEY), lambda s: s[:100] + bytes([s[100] ^ 1]) + s[101:])
@@ -154,12 +157,20 @@ def test_crt_fault_inside_libcrypto_never_leaves() -> None:
         encode_private(replace(KEY, d=KEY.d ^ 2)),  # then dP and dQ are of another d, too
     ):
         assert broken != der
-        handle = LibcryptoSigningKey(LIBCRYPTO[0]._lib, KEY.public, broken)
+        handle = LibcryptoSigningKey(LIBCRYPTO[0]._lib, KEY, broken)
         try:
             blind_sig = rsa.blind_sign(handle, to_bytes(123456789))
         except CorruptionError:
             continue
         assert blind_sig == to_bytes(keys.crt(KEY, 123456789))  # OpenSSL repeats it without the CRT
+
+
+def test_only_multiples_of_the_primes_are_not_coprime(signing: SigningEngine) -> None:
+    handle = signing.load_private_key(KEY)
+    for factor in (1, 2, KEY.q - 1, 3**500):
+        assert not handle.is_coprime(to_bytes(KEY.p * factor))
+    for m in (1, 2, KEY.p + 1, KEY.q - 1, 3**1200):
+        assert handle.is_coprime(to_bytes(m))
 
 
 def test_threads_share_one_key(signing: SigningEngine) -> None:

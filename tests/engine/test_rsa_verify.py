@@ -37,6 +37,10 @@ def refused(verifier: VerifyingKey, sig: bytes, msg: bytes = MSG) -> None:
         verifier.verify(msg, sig)
     assert str(caught.value) == "the signature does not verify"
     verifier.verify(MSG, SIG)  # and a failure leaves nothing behind
+    check = verifier.checker()
+    digests = [hashlib.sha384(MSG).digest(), hashlib.sha384(msg).digest()]
+    assert not check(digests, [SIG, sig])
+    assert check(digests[:1], [SIG])
 
 
 def test_verify_accepts_its_own(verifier: VerifyingKey) -> None:

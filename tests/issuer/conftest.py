@@ -18,12 +18,16 @@ from werkzeug.test import TestResponse
 import keys
 import manifests
 from headcount_issuer.app import create_app
-from headcount_issuer.config import IssuerConfig, SmtpConfig
+from headcount_issuer.attesters.email import EmailConfig
+from headcount_issuer.attesters.in_person import InPersonConfig
+from headcount_issuer.config import IssuerConfig
 from headcount_issuer.enrolment import Opened
 from headcount_issuer.issuer import Issuer
 from headcount_issuer.keys import write_private
+from headcount_issuer.mail import SmtpConfig
 from headcount_spec import blind_rsa
 from headcount_spec.entry import parse_entry
+from headcount_spec.level import Level
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.notice import Notice, verify_notice
 from headcount_spec.scope import Manifest
@@ -81,6 +85,9 @@ class Outbox:
     def send(self, message: EmailMessage) -> None:
         self.mails.put(message)
 
+    def close(self) -> None:
+        pass
+
     def code(self) -> str:
         found = re.search(r"\b\d{8}\b", self.mails.get(timeout=5).get_content())
         assert found
@@ -102,7 +109,7 @@ class World:
         self.issuer = Issuer.open(self.config, self.clock, self.ledger)
         for attester in self.issuer._attesters.values():
             if attester.name == "email":
-                attester._outbox = self.outbox  # type: ignore[attr-defined]
+                attester.outbox = self.outbox  # type: ignore[attr-defined]
         self.http = create_app(self.issuer).test_client()
 
     def restart(self) -> None:
@@ -123,8 +130,11 @@ class World:
 
     def manifest(self, i: int = 0, **changes: Any) -> Manifest:
         entry = manifests.issuer(0, token_key=i)
-        attesters = [changes.get("level", "email")]
+        attesters = list(Level.from_text(changes.get("level", "email")).parts)
         entry |= {"name": self.config.name, "url": self.config.url, "attesters": attesters}
+        if "slips" in changes:
+            entry["slips"] = changes.pop("slips")
+        entry |= changes.pop("terms", {})
         return manifests.manifest(
             **{"title": manifests.both(f"Title {i}", f"Titre {i}")} | changes | {"issuers": [entry]}
         )
@@ -192,8 +202,10 @@ def config(tmp_path: Path) -> IssuerConfig:
         url="http://localhost:8001",
         directory=tmp_path / "issuer",
         ledger="http://localhost:8000/ledger",
-        attesters=("email", "in-person"),
-        smtp=SmtpConfig("127.0.0.1", 1, "issuer@issuer.example"),
+        attesters={
+            "email": EmailConfig("issuer@issuer.example", SmtpConfig("127.0.0.1", 1), work=0),
+            "in-person": InPersonConfig(),
+        },
     )
 
 

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 import keys
 import manifests
 from headcount_issuer.app import MAX_JSON_BYTES, MAX_REQUEST_BYTES
-from headcount_issuer.attesters.email import TRIES
+from headcount_issuer.typed_code import TRIES
 
 DAY_S = 86400
 N = keys.token_key(0).n

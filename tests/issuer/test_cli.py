@@ -39,8 +39,9 @@ def ledger(tmp_path: Path) -> Iterator[tuple[Ledger, str]]:
             server.server_close()
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(issuer, [str(argument) for argument in arguments], catch_exceptions=False)
+def run(*arguments: object, typed: str | None = None) -> Result:
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(issuer, words, input=typed, catch_exceptions=False)
 
 
 def draft_of(url: str, level: str) -> dict[str, object]:
@@ -83,8 +84,16 @@ def test_an_issuer_joins_a_scope_from_the_command_line(tmp_path, ledger):
     assert sheet.stat().st_mode & 0o777 == 0o600
     assert len(sheet.read_text().splitlines()) == 5
     assert sheet.with_suffix(".html").exists()
+    assert sheet.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(ConfigurationError):
         run(*config, "codes", scope.scope_id.hex(), "--number", 3, "--out", tmp_path)
+
+    code = sheet.read_text().splitlines()[-1]
+    typed = f"{code}\nnonsense\n\nhttps://x.example/#scope=aa&slip={code}\n"
+    table = run(*config, "table", scope.scope_id.hex(), typed=typed).output.splitlines()
+    counts = "3 slips; 0 tokens were asked for"
+    refused = "this code is on no sheet of this scope"
+    assert table == [counts, "not used yet", refused, counts, "not used yet", counts]
 
     assert "1 scopes" in run(*config, "issuance").output
     status = run(*config, "status").output
@@ -111,6 +120,21 @@ def test_without_init_nothing_is_made(tmp_path):
     with pytest.raises(ConfigurationError):
         run("--config", tmp_path / "headcount.toml", "status")
     assert not (tmp_path / "issuer" / "issuer.sqlite").exists()
+
+
+def test_a_dkim_key_is_made_once_and_what_is_printed_can_be_used(tmp_path):
+    run("init", tmp_path, "--sender", "codes@issuer.example")
+    path = tmp_path / "headcount.toml"
+    config = ("--config", path)
+    output = run(*config, "dkim-key", tmp_path / "dkim.pem", "--selector", "s1").output
+    assert output.startswith('s1._domainkey.issuer.example. TXT "v=DKIM1; k=rsa; p=MII')
+    with pytest.raises(ConfigurationError):
+        run(*config, "dkim-key", tmp_path / "dkim.pem")
+    path.write_text(path.read_text() + output.partition("\n")[2])
+    assert "attesters email" in run(*config, "status").output
+    (tmp_path / "dkim.pem").chmod(0o644)
+    with pytest.raises(ConfigurationError):
+        run(*config, "status")
 
 
 def test_every_command_has_help():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headcount_issuer.attesters.email import EmailConfig
 from headcount_issuer.config import IssuerConfig
 from headcount_spec.errors import ConfigurationError
 
@@ -16,16 +17,19 @@ name = "issuer.example"
 url = "https://issuer.example"
 directory = "data"
 ledger = "https://ledger.example/log"
-attesters = ["email", "in-person"]
+
+[issuer.attesters.email]
+sender = "campaign@issuer.example"
 domain_quotas = { "example.edu" = 5000 }
 
-[issuer.smtp]
+[issuer.attesters.email.smtp]
 host = "mail.example"
 port = 587
-sender = "campaign@issuer.example"
 tls = "starttls"
 user = "campaign"
 password_file = "smtp-password"
+
+[issuer.attesters.in-person]
 """
 
 
@@ -39,9 +43,11 @@ def test_a_table_is_read_with_paths_relative_to_its_file(tmp_path):
     config = read(tmp_path, GOOD)
     assert config.database == tmp_path / "data" / "issuer.sqlite"
     assert config.keys == tmp_path / "data" / "keys"
-    assert config.domain_quotas == {"example.edu": 5000}
-    assert config.smtp is not None
-    assert config.smtp.password_file == tmp_path / "smtp-password"
+    assert list(config.attesters) == ["email", "in-person"]
+    email = config.attesters["email"]
+    assert isinstance(email, EmailConfig)
+    assert email.domain_quotas == {"example.edu": 5000}
+    assert email.smtp.password_file == tmp_path / "smtp-password"
     assert config.session_s == 600
 
 
@@ -57,11 +63,14 @@ def test_a_table_is_read_with_paths_relative_to_its_file(tmp_path):
         ('tls = "starttls"', 'tls = "maybe"'),
         ('sender = "campaign@issuer.example"', 'sender = "a\\nBcc: b@c.example"'),
         ('user = "campaign"', ""),
-        ('"email"', '"E-Mail"'),
+        ("[issuer.attesters.email]", "[issuer.attesters.E-Mail]"),
+        ("[issuer.attesters.in-person]", "[issuer.attesters.palmistry]"),
+        ("[issuer.attesters.in-person]", "[issuer.attesters.in-person]\nsurprise = 1"),
         ("5000", "0"),
         ('"example.edu"', '"*.edu"'),
-        ("[issuer.smtp]", "surprise = 1\n[issuer.smtp]"),
-        ("[issuer.smtp]", "[issuer.mail]"),
+        ("[issuer.attesters.email]", "surprise = 1\n[issuer.attesters.email]"),
+        ("[issuer.attesters.email]", "[issuer.attesters.email]\nsurprise = 1"),
+        ("[issuer.attesters.email.smtp]", "[issuer.attesters.email.mail]"),
         ("[issuer]", "[issuers]"),
         ("[issuer]", "[issuer"),
     ],
@@ -85,9 +94,7 @@ values = (
     | st.floats()
     | st.lists(st.text(max_size=3))
 )
-names = st.sampled_from(
-    ["name", "url", "directory", "ledger", "attesters", "smtp", "session_s", "domain_quotas"]
-)
+names = st.sampled_from(["name", "url", "directory", "ledger", "attesters", "session_s", "max_sessions"])
 
 
 @given(st.dictionaries(names, values | st.dictionaries(st.text(max_size=4), values, max_size=3)))

@@ -16,9 +16,9 @@ from aiosmtpd.controller import Controller
 import manifests
 from headcount_issuer.address import parse_address
 from headcount_issuer.attester import Asking
-from headcount_issuer.attesters.email import TRIES, compose
-from headcount_issuer.config import SmtpConfig
-from headcount_issuer.mail import Mailer
+from headcount_issuer.letter import compose
+from headcount_issuer.mail import Mailer, SmtpConfig
+from headcount_issuer.typed_code import TRIES
 from headcount_spec.errors import UnavailableError
 
 
@@ -68,7 +68,7 @@ class Server:
 
 def mailer(port: int, **changes: int) -> Mailer:
     settings = {"timeout_s": 2} | changes
-    return Mailer(SmtpConfig("127.0.0.1", port, "issuer@issuer.example", **settings), retry_s=(0.05, 0.05))
+    return Mailer(SmtpConfig("127.0.0.1", port, **settings), retry_s=(0.05, 0.05))
 
 
 def asking() -> Asking:
@@ -191,7 +191,7 @@ def test_a_server_that_hangs_or_is_gone_delays_nobody_who_asks(world, caplog):
             sender = mailer(port, timeout_s=1)
             for attester in world.issuer._attesters.values():
                 if attester.name == "email":
-                    attester._outbox = sender
+                    attester.outbox = sender
             scope = world.open()
             began = time.monotonic()
             assert world.begin(scope, "ada@example.org").status_code == 201
@@ -214,7 +214,7 @@ def test_a_full_queue_says_come_back_to_everybody():
 def test_the_whole_way_over_real_smtp(world, person):
     with Server() as server:
         sender = mailer(server.port)
-        world.issuer._attesters["email"]._outbox = sender
+        world.issuer._attesters["email"].outbox = sender
         scope = world.open()
         bearer = world.begin(scope, "ada@example.org").get_json()["session"]
         found = re.search(r"\b\d{8}\b", server.wait()[0].get_content())
@@ -253,7 +253,7 @@ def test_a_code_has_five_tries_however_many_ask_at_once(world, problem_of):
             return super().encode(*args, **kwargs)
 
     session = world.issuer._sessions.get(bearer)
-    session.step.code = Watched(code)
+    session.step.code.text = Watched(code)
 
     def guess(i: int) -> int:
         body = {"code": f"{(int(code) + 1 + i) % 10**8:08d}"}
@@ -333,12 +333,12 @@ def test_one_mailbox_gets_a_few_mails_and_no_flood(world):
     spellings = ["ada@example.org", "ADA@example.org", "ada+1@example.org"]
     answers = [world.begin(scope, spellings[i % 3]) for i in range(20)]
     assert {answer.status_code for answer in answers} == {201}
-    assert world.outbox.mails.qsize() == world.config.mails_per_address
+    assert world.outbox.mails.qsize() == world.config.attesters["email"].mails_per_address
     world.begin(scope, "bob@example.org")
-    assert world.outbox.mails.qsize() == world.config.mails_per_address + 1
+    assert world.outbox.mails.qsize() == world.config.attesters["email"].mails_per_address + 1
     world.clock.now += 600
     world.begin(scope, "ada@example.org")
-    assert world.outbox.mails.qsize() == world.config.mails_per_address + 2
+    assert world.outbox.mails.qsize() == world.config.attesters["email"].mails_per_address + 2
 
 
 def test_a_code_that_was_not_sent_cannot_be_guessed(world, problem_of):
@@ -347,9 +347,9 @@ def test_a_code_that_was_not_sent_cannot_be_guessed(world, problem_of):
     attester._draw_code = lambda: "12345678"
     bearers = [
         world.begin(scope, "ada@example.org").get_json()["session"]
-        for _ in range(world.config.mails_per_address + 1)
+        for _ in range(world.config.attesters["email"].mails_per_address + 1)
     ]
-    assert world.outbox.mails.qsize() == world.config.mails_per_address
+    assert world.outbox.mails.qsize() == world.config.attesters["email"].mails_per_address
     unsent, sent = bearers[-1], bearers[-2]
     refused = world.post("/sessions/evidence", {"code": "12345678"}, unsent)
     wrongly = world.post("/sessions/evidence", {"code": "87654321"}, sent)

@@ -86,7 +86,7 @@ def refused(world, error: type[Exception], **changes: object) -> None:
 def test_what_is_not_ours_to_sign_is_refused(world):
     refused(world, NotEligibleError, url="http://localhost:9999")
     refused(world, NotEligibleError, attesters=["in-person"])
-    refused(world, NotEligibleError, attesters=["email", "in-person"], level="email+in-person")
+    refused(world, NotEligibleError, attesters=["email", "in-person"], level="in-person+email")
     refused(world, NotEligibleError, level="in-person")
     refused(world, NotEligibleError, closes="2026-01-09", freezes="2026-01-09", opens="2026-01-08")
     refused(world, NotEligibleError, origins=["http://unencrypted.example"])

@@ -8,7 +8,7 @@ import pytest
 
 import keys
 import manifests
-from headcount_issuer import issuance
+from headcount_issuer import signing
 from headcount_issuer.app import create_app
 from headcount_spec import blind_rsa
 from headcount_spec.errors import AlreadyIssuedError, CorruptionError, ProtocolError
@@ -52,7 +52,7 @@ def test_the_answer_survives_a_restart(world, person):
     assert world.sign(world.prove(scope, "ada@example.org"), one.request).get_data() == first
 
 
-def test_a_crash_between_quota_and_answer_loses_nothing(world, person, problem_of, monkeypatch):
+def test_a_key_that_fails_uses_nothing_up(world, person, problem_of, monkeypatch):
     scope = world.open()
     one, other = person(scope, "a"), person(scope, "a", choice=1)
     bearer = world.prove(scope, "ada@example.org")
@@ -61,12 +61,22 @@ def test_a_crash_between_quota_and_answer_loses_nothing(world, person, problem_o
         raise CorruptionError("signing failure")
 
     with monkeypatch.context() as patch:
-        patch.setattr(issuance.rsa, "blind_sign", faulty)
+        patch.setattr(signing.rsa, "blind_sign", faulty)
         assert problem_of(world.sign(bearer, one.request)) == (500, "corruption")
-    world.restart()
+    assert issued(world) == 0
+    other.finalize(world.sign(bearer, other.request).get_data())
+    assert problem_of(world.sign(bearer, one.request)) == (409, "already-issued")
+
+
+def test_the_key_does_not_work_for_who_has_a_token_for_another_message(world, person, monkeypatch):
+    scope = world.open()
     bearer = world.prove(scope, "ada@example.org")
-    assert problem_of(world.sign(bearer, other.request)) == (409, "already-issued")
-    one.finalize(world.sign(bearer, one.request).get_data())
+    assert world.sign(bearer, person(scope, "a").request).status_code == 200
+    signed = []
+    monkeypatch.setattr(signing.rsa, "blind_sign", lambda key, blinded_msg: signed.append(blinded_msg))
+    for choice in range(1, 5):
+        assert world.sign(bearer, person(scope, "a", choice=choice).request).status_code == 409
+    assert signed == []
 
 
 def test_two_hundred_requests_of_one_person_get_one_token(world):
@@ -238,8 +248,8 @@ def test_tags_of_one_person_differ_between_scopes(world, config):
 
 def test_a_mail_domain_has_its_quota_and_large_providers_have_none(world, person, problem_of):
     world.issuer.close()
-    object.__setattr__(world.config, "domain_quota", 2)
-    object.__setattr__(world.config, "domain_quotas", {"big.example.com": 9})
+    object.__setattr__(world.config.attesters["email"], "domain_quota", 2)
+    object.__setattr__(world.config.attesters["email"], "domain_quotas", {"big.example.com": 9})
     world.start()
     scope = world.open()
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from headcount_issuer.attesters.combination import Combination
 from headcount_issuer.session import Session, Sessions
 from headcount_spec.errors import NotEligibleError, UnavailableError
+from headcount_spec.level import Level
 from headcount_spec.scope import ScopeId
 
 
@@ -15,7 +17,8 @@ class Clock:
 
 
 def session() -> Session:
-    return Session(ScopeId(bytes(32)), "http://localhost:8000", "email", 0)
+    combination = Combination(Level.from_text("email"), ["email"])
+    return Session(ScopeId(bytes(32)), "http://localhost:8000", "/", combination, attester="email")
 
 
 @pytest.fixture

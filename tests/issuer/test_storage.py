@@ -2,38 +2,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import logging
-import urllib.parse
+import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from authenticator import cose
+from credentials import VCT, Government, Wallet
+from headcount_issuer.attester import Proof
+from headcount_issuer.attesters.device import DeviceConfig
+from headcount_issuer.attesters.eid import EidConfig, TrustedIssuer
 from headcount_issuer.attesters.in_person import format_code
+from headcount_issuer.attesters.passkey import PasskeyConfig
+from headcount_issuer.person import key_proof
+from passkeys import ISSUER, Browser, begin, by_page, remember
+from spellings import spellings
 
 N = 12
-
-
-def spellings(value: bytes) -> set[bytes]:
-    """The value in clear and in every encoding in which a program might leave it."""
-    found = {value, value[::-1], urllib.parse.quote(value).encode()}
-    for data in (
-        value,
-        hashlib.sha256(value).digest(),
-        hashlib.sha1(value, usedforsecurity=False).digest(),
-        hashlib.md5(value, usedforsecurity=False).digest(),
-    ):
-        found |= {data, data.hex().encode(), data.hex().upper().encode(), repr(data).encode()}
-        for start in range(3):  # base64 inside longer base64 has one of three alignments
-            part = data[start:]
-            part = part[: len(part) - len(part) % 3]
-            found |= {base64.b64encode(part), base64.urlsafe_b64encode(part), base64.b32encode(data)}
-    text = value.decode("latin-1")
-    found |= {
-        text.encode("utf-16-le"),
-        text.encode("utf-16-be"),
-        text.upper().encode(),
-        text.lower().encode(),
-    }
-    return {item for item in found if len(item) >= 6}
+DAY_S = 86400
 
 
 def test_nothing_that_identifies_anybody_is_left(world, person, tmp_path, caplog, capfd):
@@ -70,7 +58,9 @@ def test_nothing_that_identifies_anybody_is_left(world, person, tmp_path, caplog
     def left() -> dict[str, bytes]:
         files = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         output = capfd.readouterr()
+        inventory = world.issuer.inventory()
         return files | {
+            "inventory": "\n".join([*inventory.lines(), str(inventory.to_json())]).encode(),
             "log": caplog.text.encode(),
             "stdout": output.out.encode(),
             "stderr": output.err.encode(),
@@ -78,7 +68,11 @@ def test_nothing_that_identifies_anybody_is_left(world, person, tmp_path, caplog
 
     running = left()
     world.restart()
-    for place, data in [*running.items(), *left().items()]:
+    restarted = left()
+    world.clock.now = (mail.closes + 1) * DAY_S
+    for scope in (mail, paper):
+        world.issuer.close_scope(scope.scope_id)
+    for place, data in [*running.items(), *restarted.items(), *left().items()]:
         for secret in secrets:
             # The digest of the blinded message is what is kept on purpose.
             kept = {hashlib.sha256(secret).digest()} if len(secret) == 256 else set()
@@ -110,3 +104,90 @@ def test_the_search_finds_what_a_careless_issuer_would_leave(secret):
         b"{'address': %r}" % secret.decode(),
     ]
     assert all(any(spelling in data for spelling in spellings(secret)) for data in careless)
+
+
+def test_nothing_of_wallets_devices_and_accounts_is_left(world, config, person, tmp_path, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.WARNING, "sd_jwt")  # the wallet's, not ours
+    state = Government("https://pid.example")
+    (tmp_path / "pid.json").write_bytes(state.jwks)
+    eid = EidConfig((VCT,), ("issuing_country", "number"), {state.name: TrustedIssuer(state.key_set, ())})
+    more = {"device": DeviceConfig(), "passkey": PasskeyConfig(), "eid": eid}
+    object.__setattr__(config, "attesters", {**config.attesters, **more})
+    world.restart()
+    mail, again = (
+        world.open(0, terms={"returning": ["passkey"]}),
+        world.open(1, terms={"returning": ["passkey"]}),
+    )
+    device, wallet = world.open(2, level="device"), world.open(3, level="eid")
+    secrets: list[bytes] = []
+    for i in range(N):
+        address = f"canary.{i}@canary{i}.example.org"
+        one = Browser(world, sign_count=i)
+        proved = world.prove(mail, address)
+        remember(world, proved, one)
+        assert world.sign(proved, person(mail, f"mail {i}").request).status_code == 200
+        one.device.sign_count += i
+        back = by_page(world, again, one, "passkey")
+        assert world.sign(back, person(again, f"back {i}", key=1).request).status_code == 200
+        other = Browser(world)
+        assert world.sign(
+            by_page(world, device, other, "device"), person(device, f"device {i}", key=2).request
+        )
+        secrets += [address.encode(), b"canary", one.device.user_handle]
+        for passkey in (one.device, other.device):
+            secrets += [passkey.credential_id, cose(passkey.key), cose(passkey.key)[-32:]]
+        secrets += [proved.encode(), back.encode()]
+    for i in range(3):
+        number = f"77-canary-{i}"
+        secrets += [number.encode(), *_show(world, wallet, state, number)]
+
+    def left() -> dict[str, bytes]:
+        names = (path for path in tmp_path.rglob("*") if path.is_file() and path.name != "pid.json")
+        output = capfd.readouterr()
+        return {str(path): path.read_bytes() for path in names} | {
+            "log": caplog.text.encode(),
+            "stdout": output.out.encode(),
+            "stderr": output.err.encode(),
+        }
+
+    running = left()
+    world.restart()
+    for place, data in [*running.items(), *left().items()]:
+        for secret in secrets:
+            for spelling in spellings(secret):
+                assert spelling not in data, place
+    assert world.issuer.accounts.count() == N
+
+
+def _show(world, scope, state, number):
+    """Prove oneself by a wallet; what was secret in it."""
+    holder, now = Wallet(), world.clock.now
+    claims = {"issuing_country": "Canaryland", "number": number, "exp": now + 1000, "iat": now}
+    holder.receive(state.issue(claims, holder))
+    _, page = begin(world, scope, "eid")
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    away = world.http.post(page.removeprefix(ISSUER), data="", **form).text
+    asked = parse_qs(urlsplit(re.findall(r'href="(openid4vp:[^"]+)"', away)[0].replace("&amp;", "&")).query)
+    nonce, audience, token = (asked[name][0] for name in ("nonce", "client_id", "state"))
+    shown = holder.present("issuing_country", "number", nonce=nonce, audience=audience, at=now)
+    posted = {"vp_token": json.dumps({"person": [shown]}), "state": token}
+    told = world.http.post("/prove/wallet", data=posted)
+    assert told.status_code == 200, told.text
+    code = told.get_json()["redirect_uri"].rpartition("=")[2]
+    done = world.http.post(f"/prove/{token}", data={"response_code": code})
+    assert done.status_code == 200
+    return [b"Canaryland", nonce.encode(), code.encode(), token.encode(), shown.rpartition("~")[2].encode()]
+
+
+def test_the_account_holds_what_it_says_while_its_passkey_is_shown(world, config):
+    object.__setattr__(config, "attesters", {**config.attesters, "passkey": PasskeyConfig()})
+    world.restart()
+    scope = world.open(0, terms={"returning": ["passkey"]})
+    ada = Browser(world)
+    remember(world, world.prove(scope, "ada@example.org"), ada)
+    account = world.issuer.accounts.find(ada.device.user_handle, ada.device.credential_id)
+    assert account.passkey.public_key == cose(ada.device.key)
+    key = (config.keys / "account.key").read_bytes()
+    proof = Proof("email", (b"email\0ada@example.org",))
+    assert account.proof.inputs == key_proof(key, proof).inputs

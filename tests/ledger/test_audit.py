@@ -32,6 +32,24 @@ def test_a_valid_ledger_is_recounted() -> None:
     assert (two.gross, two.withdrawn, two.choices, two.reached) == (4, 0, {1: 1, 2: 3}, None)
 
 
+def test_each_batch_and_each_number_of_tokens_is_kept() -> None:
+    ledger = ledgers.sample()
+    one, two = ledgers.campaign().scope_id, ledgers.vote().scope_id
+    report = run(ledger)
+    rows = report.batch_rows
+    assert [row.size for row in rows] == ledger.ends
+    assert [row.first for row in rows] == [0, *ledger.ends[:-1]]
+    assert [(row.number, row.day) for row in rows] == [(n, b.day) for n, b in enumerate(ledger.batches)]
+    assert rows[-1].root == report.root
+    assert rows[0].pledges == rows[0].live == {}
+    assert (rows[2].pledges, rows[2].live) == ({one: 4, two: 2}, {one: 7, two: 2})
+    assert (rows[3].pledges, rows[3].live) == ({}, {one: 8})
+    assert sum(row.pledges.get(one, 0) for row in rows) == 12
+    said = report.issuances[one]["issuer0.example"]
+    assert [(item.batch, item.day, item.issued) for item in said] == [(3, OPENS + 2, 16), (5, OPENS + 4, 32)]
+    assert set(report.issuances[two]) == {"issuer0.example", "issuer1.example"}
+
+
 def test_the_report_as_json() -> None:
     ledger = ledgers.sample()
     value = run(ledger).to_json()

@@ -108,6 +108,55 @@ def issuance_of(*numbers: tuple[int, int]) -> Ledger:
     return ledgers.build(batches)
 
 
+def after_destruction(*notices: tuple[str, dict[str, object]]) -> Ledger:
+    """A closed campaign whose issuer says these things after the closing."""
+    one = ledgers.campaign()
+    opening = manifests.opening(one)
+    last = manifests.issuance(one, CLOSES, 16, opening)
+    pledges = [manifests.pledge(one, i) for i in range(8)]
+    said = []
+    for type, body in notices:
+        said.append(manifests.notice(one, "issuer", type, body, said[-1] if said else last))  # type: ignore[arg-type]
+    terms = [manifests.manifest_notice(one), *manifests.text_notices(one), opening]
+    return ledgers.build(
+        (
+            Batch(OPENS - 1, ledgers.raw(*terms)),
+            Batch(OPENS, ledgers.raw(*pledges)),
+            Batch(CLOSES + 1, ledgers.raw(last, manifests.closing(one))),
+            Batch(CLOSES + 2, ledgers.raw(*said)),
+        )
+    )
+
+
+def destruction(*destroyed: str, day: int = CLOSES + 2) -> tuple[str, dict[str, object]]:
+    return "destruction", {"day": day, "keys": list(destroyed)}
+
+
+def successor_from(seal: int, scope: str | None = None) -> Ledger:
+    """The sample with terms that continue its campaign, or another scope, from a seal."""
+    one = ledgers.campaign()
+    two = manifests.manifest(
+        issuers=[manifests.issuer(0, token_key=6)],
+        continues={"scope": scope or one.scope_id.hex(), "seal": seal},
+    )
+    return edited(lambda b: b[2].entries.append(manifests.manifest_notice(two).to_bytes()))
+
+
+def sheets_of(*numbers: int) -> Ledger:
+    """A meeting whose terms allow five slips, on sheets of these numbers."""
+    entry = manifests.issuer(0, token_key=4) | {"attesters": ["in-person"], "slips": 5}
+    meeting = manifests.manifest(title=manifests.both("Meet", "Venez"), level="in-person", issuers=[entry])
+    batches = ledgers.copied()
+    batches[0].entries += ledgers.raw(manifests.manifest_notice(meeting), *manifests.text_notices(meeting))
+    (last,) = manifests.openings(meeting)
+    batches[0].entries.append(last.to_bytes())
+    for number in numbers:
+        body = {"root": "00" * 32, "number": number}
+        last = manifests.notice(meeting, "issuer", "codes", body, last, manifests.ISSUER_SEEDS[:1])
+        batches[2].entries.append(last.to_bytes())
+    return ledgers.build(batches)
+
+
 def odd_issuance() -> Ledger:
     batches = ledgers.copied()
     at = next(i for i, e in enumerate(batches[3].entries) if is_type("issuance")(ledgers.parsed(e)))
@@ -284,6 +333,11 @@ RULES: list[tuple[str, Callable[[], Ledger]]] = [
         Batch(OPENS, ledgers.copied()[0].entries + ledgers.copied()[1].entries)])),
     ("refused-terms", shared_token_key),
     ("refused-terms", other_ledgers_terms),
+    ("refused-terms", lambda: successor_from(2)),
+    ("refused-terms", lambda: successor_from(0, "00" * 32)),
+    ("wrong-issuance", lambda: after_destruction(
+        destruction("token"), ("issuance", {"day": CLOSES + 2, "issued": 32}))),
+    ("forged-notice", lambda: after_destruction(destruction("tag", day=CLOSES))),
     ("missing-opening", lambda: without(0, is_type("opening"))),
     ("wrong-opening", wrong_opening),
     ("forged-notice", forged_issuance),
@@ -312,6 +366,8 @@ RULES: list[tuple[str, Callable[[], Ledger]]] = [
     ("issuance-below-pledges", lambda: issuance_of((3, 16), (4, 0))),
     ("issuance-below-pledges", lambda: issuance_of((3, 0), (5, 16))),
     ("missing-issuance", lambda: issuance_of()),
+    ("too-many-slips", lambda: sheets_of(6)),
+    ("too-many-slips", lambda: sheets_of(3, 2, 1)),
 ]  # fmt: skip
 
 
@@ -323,9 +379,33 @@ def test_a_broken_rule_is_named(code: str, make: Callable[[], Ledger]) -> None:
     report.to_json()
 
 
+def test_as_many_slips_as_the_terms_allow_are_no_fault() -> None:
+    assert "too-many-slips" not in codes(sheets_of(3, 2))
+    assert "forged-notice" not in codes(sheets_of(3, 2))
+
+
 def test_every_name_is_used() -> None:
     by_receipt = {"broken-promise"}
     assert {code for code, _ in RULES} | set(corrupter.ATTACKS) | by_receipt == set(SENTENCES)
+
+
+def test_a_destroyed_key_is_the_issuers_word() -> None:
+    report = run(after_destruction(destruction("token"), destruction("tag", "token", day=CLOSES + 3)))
+    assert report.ok, report.faults
+    said = "that the key which tells who took part is destroyed is only the word of issuer0.example"
+    assert sum(said in sentence for sentence in report.trusts) == 1
+    before = run(after_destruction(destruction("token")))
+    assert before.ok
+    assert not any("is destroyed" in sentence for sentence in before.trusts)
+
+
+def test_a_successor_from_a_seal_that_was_there_is_no_fault() -> None:
+    report = run(successor_from(1))
+    assert "refused-terms" not in {fault.code for fault in report.faults}
+    (two,) = [count for count in report.scopes.values() if count.continues is not None]
+    one = ledgers.campaign()
+    assert [(part.scope_id, part.seal) for part in two.parts] == [(one.scope_id, 1), (two.scope_id, None)]
+    assert two.total == two.parts[0].live > 0
 
 
 def test_invalid_pledges_never_count() -> None:

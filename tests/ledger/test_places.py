@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+import fakes
 import manifests
 import places
 import servers
@@ -21,7 +22,7 @@ from headcount_ledger.config import LedgerConfig
 from headcount_ledger.fsck import fsck
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.sequencer import Sequencer
-from headcount_spec.errors import CorruptionError, RevisionConflictError, UnavailableError
+from headcount_spec.errors import ConfigurationError, CorruptionError, RevisionConflictError, UnavailableError
 from headcount_spec.promise import Promise
 from places import Place
 
@@ -272,3 +273,12 @@ def test_a_sequencer_that_lost_its_connection_writes_nothing_over_its_successor(
     with Ledger.open(place.another_machine()) as ledger:
         assert ledger.seal(DAY) is None
         assert ledger.head().batches == 3
+
+
+def test_a_database_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    with fakes.new_ledger(tmp_path) as ledger:
+        config = ledger.config
+        with ledger.store.write() as tx:
+            tx.exec_driver_sql("DROP TABLE frozen")
+    with pytest.raises(ConfigurationError, match="older version"):
+        Ledger.open(config)

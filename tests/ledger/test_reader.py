@@ -111,6 +111,7 @@ def test_gzip_is_decoded_up_to_the_cap() -> None:
         (b"x", "br"),
         (b"x", "gzip, gzip"),
     ],
+    ids=["none", "cut", "more", "unknown", "twice"],
 )
 def test_a_broken_or_unknown_coding_is_refused(body: bytes, coding: str) -> None:
     server = answering(body=body, content_encoding=coding)

@@ -350,7 +350,7 @@ def test_a_bad_witness_neither_stops_a_batch_nor_counts(watched: Watched, kind: 
         fakes.whole_audit(ledger)
 
 
-@pytest.mark.parametrize("kind", set(BAD) - {"hangs", "drips", "floods"})
+@pytest.mark.parametrize("kind", sorted(set(BAD) - {"hangs", "drips", "floods"}))
 def test_a_bad_witness_that_is_needed_keeps_everything_unpublished(watched: Watched, kind: str) -> None:
     watched.network.hosts["w2.example"] = BAD[kind]
     watched.policy = policy_of([watched.witnesses[0].verification_key, key_of(3).cosigner_key])

@@ -56,11 +56,18 @@ def stage(i: int) -> StagePledge:
     return StagePledge(pledge.nullifier, leaf_hash(pledge.to_bytes()), pledge.to_bytes())
 
 
+async def outcome(client: WriterClient, work: works.Work) -> object:
+    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    client.ask(work, future.set_result)
+    return await future
+
+
 def ask(ledger: Ledger, *asked: works.Work, max_waiting: int = 100) -> list[object]:
     async def run() -> list[object]:
         client = WriterClient(ledger.config.socket, max_waiting)
         try:
-            return list(await asyncio.gather(*map(client.run, asked), return_exceptions=True))
+            outcomes = (outcome(client, work) for work in asked)
+            return list(await asyncio.gather(*outcomes, return_exceptions=True))
         finally:
             client.close()
             await asyncio.sleep(0.01)  # the loop tells the connection that it is lost
@@ -114,9 +121,9 @@ def test_those_that_wait_are_told_when_the_writer_is_gone(ledger: Ledger, server
     async def run() -> object:
         listener = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), str(other))
         client = WriterClient(other, 10)
-        outcome = (await asyncio.gather(client.run(stage(1)), return_exceptions=True))[0]
+        came = await outcome(client, stage(1))
         listener.close()
-        return outcome
+        return came
 
     other = ledger.config.directory / "gone.sock"
     assert isinstance(asyncio.run(run()), UnavailableError)
@@ -209,3 +216,28 @@ def test_results_come_through_unchanged() -> None:
     with pytest.raises(RevisionConflictError) as caught:
         result(payload)
     assert caught.value.serial == 3
+
+
+def test_one_that_breaks_on_its_result_harms_no_other(ledger: Ledger, server: WriterServer) -> None:
+    async def run() -> object:
+        client = WriterClient(ledger.config.socket, 10)
+
+        def breaks(_came: object) -> None:
+            raise RuntimeError("a closed transport")
+
+        client.ask(stage(1), breaks)
+        came = await outcome(client, stage(2))
+        client.close()
+        await asyncio.sleep(0.01)
+        return came
+
+    assert asyncio.run(run()) is True
+    assert ledger.waiting() == 2
+
+
+def test_a_disk_that_fails_ends_the_process_and_a_full_one_does_not(ledger: Ledger) -> None:
+    with ledger.store.write() as tx:
+        pages = tx.exec_driver_sql("PRAGMA page_count").scalar_one()
+        tx.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(UnavailableError, match="FULL"), ledger.store.write() as tx:
+        works.run_group(tx, [stage(i) for i in range(40)])

@@ -51,7 +51,7 @@ def test_in_the_world_the_servers_listen_behind_a_web_server(tmp_path: Path) -> 
 def test_without_the_mail_attester_no_mail_server_is_named(tmp_path: Path) -> None:
     config = Foundation("https://a.example", "https://b.example", ("in-person",), MAIL, 60).create(tmp_path)
     assert config.issuer is not None
-    assert config.issuer.smtp is None
+    assert list(config.issuer.attesters) == ["in-person"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_addresses_are_two_origins(tmp_path: Path, public: str, personhood: str)
 
 def test_a_wrong_value_leaves_nothing_behind(tmp_path: Path) -> None:
     wrong = Foundation("http://localhost:1", "http://localhost:2", ("email",), Mail("no host", 25, "x"), 60)
-    with pytest.raises(ConfigurationError, match="smtp"):
+    with pytest.raises(ConfigurationError, match="sender"):
         wrong.create(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

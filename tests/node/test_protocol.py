@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
+from headcount_ledger.config import LedgerConfig
 from headcount_ledger.exchange import Answer
+from headcount_ledger.refusals import Refusals
 from headcount_node import protocol
 from headcount_node.config import Listen
-from headcount_node.hot import Receive, Request, Scope, Send, respond
+from headcount_node.hot import AsgiApp, HotRoutes, Receive, Reply, Request, Scope, Send, body, respond
 from headcount_node.public import answer, listen, new_server
-from headcount_spec.errors import TooLargeError
+from headcount_spec.errors import ProtocolError, TooLargeError, WrongTypeError
 from headcount_spec.problem import problem
 from ports import free_ports
 
@@ -19,27 +25,62 @@ Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Scenario = Callable[[Callable[[], Awaitable[Client]]], Awaitable[None]]
 
 GET = b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HOT = b"POST /hot HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n%s"
 POST = b"POST /0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the path; a body has ten bytes at most; /large is large."""
     try:
-        await Request(scope["headers"], receive).body(10, lambda most: TooLargeError("too long"))
-        body = bytes(1 << 24) if scope["path"] == "/large" else scope["path"].encode()
-        await respond(Answer(200, {}, body), send)
+        await body(receive, 10, lambda: TooLargeError("too long"))
+        data = bytes(1 << 24) if scope["path"] == "/large" else scope["path"].encode()
+        await respond(Answer(200, {}, data), send)
     except TooLargeError as error:
         document = problem(error)
         await respond(Answer(document.status, document.headers, document.body), send)
 
 
-def play(scenario: Scenario) -> None:
+class Echo:
+    """A hot route: answers a body of ten bytes at most after as many hundredths of a second as it says."""
+
+    max_bytes = 10
+
+    def check(self, request: Request) -> None:
+        if request.header(b"content-type") == "refused":
+            raise WrongTypeError("refused")
+
+    def too_long(self) -> ProtocolError:
+        return TooLargeError("too long")
+
+    def take(self, request: Request, data: bytes, reply: Reply) -> None:
+        if data == b"bug":
+            raise RuntimeError("a bug")
+        loop = asyncio.get_running_loop()
+        loop.call_later(int(data or b"0") / 100, reply, Answer(200, {}, b"hot " + data))
+
+    def refuse(self, error: Exception) -> Answer:
+        if isinstance(error, ProtocolError):
+            document = problem(error)
+            return Answer(document.status, document.headers, document.body)
+        return Answer(500, {}, b"")
+
+
+def hot_app() -> HotRoutes:
+    routes = HotRoutes(None, None, app, "/ledger", Refusals(LedgerConfig(Path())))  # type: ignore[arg-type]  # no route of theirs is asked
+    routes.routes = {"/hot": Echo()}
+    return routes
+
+
+def play(scenario: Scenario, app: AsgiApp = app) -> None:
     (port,) = free_ports(0)
 
     async def connect() -> Client:
         return await asyncio.open_connection("127.0.0.1", port)
 
+    broken: list[dict[str, Any]] = []
+
     async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: broken.append(context))
         server = new_server(app)
         listener = listen(Listen("127.0.0.1", port))
         serving = asyncio.create_task(answer(server, listener))
@@ -52,7 +93,9 @@ def play(scenario: Scenario) -> None:
             await serving
             listener.close()
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+    assert not broken
 
 
 async def closed(reader: asyncio.StreamReader) -> bytes:
@@ -77,6 +120,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REQUEST_S", 0.3)
     monkeypatch.setattr(protocol, "WRITE_S", 0.3)
     monkeypatch.setattr(protocol, "SWEEP_S", 0.05)
+    monkeypatch.setattr(protocol, "KEEP_ALIVE_S", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +183,7 @@ def test_an_endless_header_is_cut(name: bytes) -> None:
         reader, writer = await connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + (b"X: " if name else b""))
         sent, ended = 0, asyncio.create_task(closed(reader))
-        while not ended.done() and sent < 1 << 24:
+        while not (ended.done() or writer.is_closing()) and sent < 1 << 24:
             writer.write(b"y" * 8192 if name else b"A: b\r\n" * 1000)
             sent += 8192
             await asyncio.sleep(0.001)
@@ -157,7 +201,7 @@ def test_a_body_that_is_too_long_is_answered_and_then_cut() -> None:
         status, body = await answered(reader)
         assert (status, json.loads(body)["code"]) == (413, "too-large")
         sent, ended = 0, asyncio.create_task(closed(reader))
-        while not ended.done() and sent < 1 << 26:
+        while not (ended.done() or writer.is_closing()) and sent < 1 << 26:
             writer.write(b"y" * 65536)
             sent += 65536
             await asyncio.sleep(0)
@@ -216,3 +260,151 @@ def test_what_is_no_http_is_answered_400() -> None:
         writer.close()
 
     play(scenario)
+
+
+def hot(data: bytes, *headers: bytes) -> bytes:
+    return HOT % (b"".join(line + b"\r\n" for line in headers), len(data), data)
+
+
+def test_pipelined_answers_of_both_kinds_keep_their_order() -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(hot(b"20") + GET % 1 + hot(b"1") + hot(b"0") + GET % 2)
+        wanted = [b"hot 20", b"/1", b"hot 1", b"hot 0", b"/2"]
+        assert [await answered(reader) for _ in wanted] == [(200, one) for one in wanted]
+        writer.write(hot(b"3"))
+        assert await answered(reader) == (200, b"hot 3")
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize("pause", [0, 0.05])
+def test_a_hot_request_in_pieces_is_answered_whole(pause: float) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        data = hot(b"00001", b"X: y") * 2
+        for at in range(0, len(data), 7):
+            writer.write(data[at : at + 7])
+            await asyncio.sleep(pause / 10)
+        assert [await answered(reader) for _ in range(2)] == [(200, b"hot 00001")] * 2
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (hot(b"1", b"Content-Type: refused"), 415),
+        (hot(b"12345678901"), 413),
+        (hot(b"bug"), 500),
+        (hot(b"", b"Expect: 100-continue"), 100),
+    ],
+)
+def test_what_a_hot_route_refuses_leaves_the_connection_whole(sent: bytes, status: int) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(sent)
+        if status == 100:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+            assert await answered(reader) == (200, b"hot ")
+        else:
+            assert (await answered(reader))[0] == status
+        writer.write(hot(b"1"))
+        assert await answered(reader) == (200, b"hot 1")
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_a_hot_answer_closes_the_connection_when_asked() -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        for sent in (hot(b"1", b"Connection: close"), hot(b"1").replace(b"HTTP/1.1", b"HTTP/1.0")):
+            reader, writer = await connect()
+            writer.write(sent)
+            data = await closed(reader)
+            assert data.endswith(b"hot 1")
+            assert b"connection: close" in data
+            writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_who_goes_away_before_a_hot_answer_harms_nobody() -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        for _ in range(5):
+            _, writer = await connect()
+            writer.write(hot(b"10"))
+            await asyncio.sleep(0.01)
+            writer.transport.abort()
+        await asyncio.sleep(0.15)
+        reader, writer = await connect()
+        writer.write(hot(b"1"))
+        assert await answered(reader) == (200, b"hot 1")
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_a_connection_that_waits_too_long_after_a_hot_answer_is_closed(hurry: None) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(hot(b"1"))
+        assert await answered(reader) == (200, b"hot 1")
+        writer.write(hot(b"50"))  # waits longer for its answer than a connection may for a request
+        assert await answered(reader) == (200, b"hot 50")
+        assert await closed(reader) == b""
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize("behind", [GET % 1 * 70, GET % 1 + b"\0 garbage"])
+def test_a_connection_that_is_cut_before_a_hot_answer_breaks_nothing(behind: bytes) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(hot(b"10") + behind)
+        await asyncio.sleep(0.2)
+        await closed(reader)
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize(
+    ("sent", "later"),
+    [
+        (hot(b"1", b"Content-Type: refused")[:-1], b"1"),
+        (hot(b"1"), b"\r\n"),
+        (GET % 1, b"\r\n"),
+    ],
+)
+def test_bytes_that_begin_no_request_keep_no_connection(hurry: None, sent: bytes, later: bytes) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(sent)
+        await answered(reader)
+        writer.write(later)
+        assert await closed(reader) == b""
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_a_body_of_many_small_chunks_costs_what_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Echo, "max_bytes", 1 << 19)
+    monkeypatch.setattr(
+        Echo, "take", lambda self, request, data, reply: reply(Answer(200, {}, b"%d" % len(data)))
+    )
+
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        writer.write(b"POST /hot HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        began = time.process_time()
+        writer.write(b"1\r\ny\r\n" * 100_000 + b"0\r\n\r\n")
+        assert await answered(reader) == (200, b"100000")
+        assert time.process_time() - began < 2
+        writer.close()
+
+    play(scenario, hot_app())

@@ -16,7 +16,7 @@ def test_a_node_does_not_start_beside_another(tmp_path: Path, taken: int, table:
     tables = {
         "[ledger]": '[ledger]\ndirectory = "."\n',
         "[issuer]": '[issuer]\nname = "a.example"\nurl = "https://a.example"\ndirectory = "issuer"\n'
-        'ledger = "https://b.example/ledger"\nattesters = ["in-person"]\n',
+        'ledger = "https://b.example/ledger"\n[issuer.attesters.in-person]\n',
     }
     path = tmp_path / "headcount.toml"
     path.write_text(

@@ -157,5 +157,5 @@ def test_a_crash_anywhere_in_the_story_leads_to_the_same_pledge_counted_once(
         assert crashes.count(".tlog-proof") == 1
     else:
         posts = [step for step in crashes if step.startswith("POST")]
-        assert len(posts) == 7  # session, code and token at each issuer, then the pledge
+        assert len(posts) == 9  # challenge, session, code and token at each issuer, then the pledge
         assert len([step for step in crashes if step.endswith("/checkpoint")]) == 3

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import threading
 from collections import Counter
@@ -15,9 +14,12 @@ import fakes
 import keys
 import manifests
 import story
-from headcount_issuer.store import Quota, Store
+from headcount_issuer.store import Store, Wish
 from headcount_spec import blind_rsa, jcs
+from headcount_spec.altcha import WorkChallenge
 from headcount_spec.errors import AlreadyIssuedError
+from headcount_spec.jcs import JSON
+from headcount_spec.members import Members
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.pledge import Pledge
 from headcount_spec.promise import KIND_PLEDGE, Promise, sign_promise, verify_promise
@@ -56,7 +58,8 @@ def storm(works: Sequence[Callable[[], T]]) -> list[T]:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[story.Town]:
-    with story.Town(tmp_path_factory.mktemp("town"), served=True, mails_per_address=50) as made:
+    email = {"mails_per_address": 50, "work": 100}
+    with story.Town(tmp_path_factory.mktemp("town"), served=True, email=email) as made:
         yield made
 
 
@@ -126,7 +129,9 @@ def test_that_storm_bites_a_ledger_that_looks_before_it_writes(
             rows.append(nullifier)
         return sign_promise(manifests.LEDGER_KEY, leaf_hash(data), KIND_PLEDGE, nullifier, 0, deadline)
 
-    monkeypatch.setattr(town.ledger, "accept", look_and_write)
+    monkeypatch.setattr(
+        town.ledger, "accept_all", lambda entries, day: [look_and_write(entry, day) for entry in entries]
+    )
     answers = storm([post_entry(f"{town.origin}/pledges", entry.to_bytes())] * 100)
     assert {status for status, _ in answers} == {200}
     assert len(rows) > 1
@@ -145,20 +150,23 @@ class LooksFirst:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def burn(self, number: int, tags: Sequence[bytes], blinded_msg: bytes, quota: Quota | None) -> None:
-        if any(self._store.is_burnt(number, tag) for tag in tags):
-            raise AlreadyIssuedError("this person has a token of this scope for another message")
-        self._gap.wait(blinded_msg)
-        with contextlib.suppress(AlreadyIssuedError):  # as INSERT OR REPLACE would
-            self._store.burn(number, tags, blinded_msg, quota)
+    def burn_together(self, wish: Wish) -> None:
+        self._gap.wait(wish.digest)  # check was the look
+        self._store.burn_together(wish)
+        if isinstance(wish.error, AlreadyIssuedError):
+            wish.error = None  # as INSERT OR REPLACE would
 
 
 def sessions(town: story.Town, scope: Manifest, address: str, number: int) -> list[str]:
     """Finished personhood sessions of one person."""
     found = []
     for _ in range(number):
-        wanted = {"scope": scope.scope_id.hex(), "attester": "email", "evidence": {"address": address}}
         headers = {"Content-Type": "application/json"}
+        wanted: dict[str, JSON] = {"scope": scope.scope_id.hex(), "attester": "email"}
+        challenge = f"{town.issuer_urls[0]}/sessions/challenge"
+        work = Members(jcs.parse_json(post(challenge, jcs.canonicalise(wanted), **headers)()[1]), "challenge")
+        solution = WorkChallenge.read(work.object("work")).solve()
+        wanted["evidence"] = {"address": address, "work": solution.to_text()}
         status, body = post(f"{town.issuer_urls[0]}/sessions", jcs.canonicalise(wanted), **headers)()
         assert status == 201
         session = jcs.parse_json(body)

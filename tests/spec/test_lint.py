@@ -7,6 +7,7 @@ from hypothesis import given
 
 import keys
 import manifests
+from headcount_spec.level import Level
 from headcount_spec.lint import ERROR, Finding, lint
 from headcount_spec.note import COSIGNATURE_V1, VerificationKey
 from headcount_spec.scope import Manifest
@@ -130,6 +131,12 @@ def test_a_level_names_what_the_issuers_check() -> None:
     assert level("email", ["email"], ["device"]) == mixed
     assert level("email+device", ["email"]) == mixed
     assert level("oidc", ["email"]) == mixed
+    assert level("device+email", ["email", "device"]) == mixed
+    three = ["email", "oidc", "device"]
+    assert level("2-of:email,oidc,device", three, three) == []
+    assert level("2-of:email,oidc,device", three, ["email"]) == mixed
+    assert level("2-of:device,email,oidc", three) == mixed
+    assert level("email+oidc+device", three) == []
 
 
 def test_a_token_key_serves_one_scope() -> None:
@@ -152,6 +159,76 @@ def test_a_sibling_of_the_same_kind_has_another_title() -> None:
     assert errors(DRAFT, sibling("We move apart")) == []
     assert errors(DRAFT, sibling("We move together", kind="round")) == []
     assert errors(DRAFT, sibling("We move together", parent="00" * 32)) == []
+
+
+def test_a_successor_has_the_title_the_level_and_an_issuer_of_what_it_continues() -> None:
+    old = manifests.manifest(issuers=[manifests.issuer(0, token_key=3), manifests.issuer(1, token_key=4)])
+
+    def successor(**changes: Any) -> dict[str, Any]:
+        continues = {"scope": old.scope_id.hex(), "seal": 3}
+        return manifests.draft(**{"continues": continues, **changes})
+
+    assert errors(successor(), old) == []
+    assert errors(successor(issuers=[manifests.issuer(1), manifests.issuer(2)]), old) == []
+    assert errors(successor(issuers=[manifests.issuer(2)]), old) == [("successor-forgets", "$.continues")]
+    differs = [("successor-differs", "$.continues")]
+    assert errors(successor(kind="round"), old) == differs
+    assert errors(successor(parent="00" * 32), old) == differs
+    in_person = [manifests.issuer(0) | {"attesters": ["in-person"]}]
+    assert errors(successor(level="in-person", issuers=in_person), old) == differs
+    first = manifests.manifest(
+        title=manifests.both("Another", "Autre"),
+        issuers=[manifests.issuer(0, token_key=5)],
+        continues={"scope": old.scope_id.hex(), "seal": 2},
+    )
+    assert errors(successor(), old, first) == [("successor-twice", "$.continues")]
+
+
+FORGETS = [("successor-forgets", "$.continues")]
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted"),
+    [
+        ("in-person", FORGETS),
+        ("email+in-person", []),
+        ("2-of:email,in-person,oidc", FORGETS),
+        ("3-of:email,in-person,oidc,eid", []),
+        ("2-of:email,eid,oidc", []),
+    ],
+)
+def test_a_successor_recognises_who_has_pledged(level: str, wanted: list[tuple[str, str]]) -> None:
+    attesters = {"attesters": list(Level.from_text(level).parts)}
+    old = manifests.manifest(level=level, issuers=[manifests.issuer(0, token_key=3) | attesters])
+    continues = {"scope": old.scope_id.hex(), "seal": 3}
+    now = [manifests.issuer(0) | attesters]
+    assert errors(manifests.draft(level=level, issuers=now, continues=continues), old) == wanted
+
+
+def test_what_an_issuer_has_asked_before_is_what_it_can_recognise() -> None:
+    def asking(*attesters: str, token_key: int) -> list[dict[str, Any]]:
+        return [
+            manifests.issuer(i, token_key=token_key + i) | {"attesters": [name]}
+            for i, name in enumerate(attesters)
+        ]
+
+    old = manifests.manifest(level="email+oidc", issuers=asking("email", "oidc", token_key=3))
+    continues = {"scope": old.scope_id.hex(), "seal": 3}
+    new = asking("email", "oidc", token_key=0)
+    new[0]["notice_key"], new[1]["notice_key"] = new[1]["notice_key"], new[0]["notice_key"]
+    assert errors(manifests.draft(level="email+oidc", issuers=new, continues=continues), old) == FORGETS
+
+
+def test_the_slips_of_a_parent_are_shown_to_its_childs_successor_again() -> None:
+    slips = {"attesters": ["in-person"]}
+    child = {"level": "in-person", "parent": "00" * 32, "eligible": "parent-token-holders"}
+    for eligible, wanted in (("parent-token-holders", []), ("anyone", FORGETS)):
+        old = manifests.manifest(
+            **child | {"eligible": eligible}, issuers=[manifests.issuer(0, token_key=3) | slips]
+        )
+        continues = {"scope": old.scope_id.hex(), "seal": 3}
+        new = manifests.draft(**child, issuers=[manifests.issuer(0) | slips], continues=continues)
+        assert errors(new, old) == wanted
 
 
 def test_a_manifest_is_no_sibling_of_itself() -> None:
@@ -197,6 +274,14 @@ def test_each_doubt_has_its_warning() -> None:
     assert changed(issuers=[{**issuers[0], "notice_key": organiser}, issuers[1]]) == {"same-party"}
     assert changed(ledger={"origin": manifests.ORIGIN, "key": ledger.to_text()}) == {"same-party"}
     assert changed(origins=["https://issuer0.example:8443"]) == {"same-host"}
+    paper = [issuer | {"attesters": ["in-person"]} for issuer in issuers]
+    assert changed(level="in-person", issuers=paper) == {"slips-without-cap"}
+    capped = [issuer | {"slips": 300} for issuer in paper]
+    assert changed(level="in-person", issuers=capped) == set()
+    assert changed(issuers=[issuers[0] | {"slips": 300}, issuers[1]]) == {"slips-without-sheet"}
+    three = [issuer | {"attesters": ["email", "oidc", "device"]} for issuer in issuers]
+    assert changed(level="2-of:email,oidc,device", issuers=three) == {"level-choice"}
+    assert changed(level="email+oidc+device", issuers=three) == set()
     assert changed(trustees=manifests.trustees(3, 5)) == set()
     assert changed(trustees=manifests.trustees(2, 4)) == {"trustees-few"}
     assert changed(trustees=manifests.trustees(2, 2)) == {"trustees-all"}
@@ -228,3 +313,44 @@ def test_a_draft_without_errors_is_a_manifest(value: dict[str, Any]) -> None:
 def test_any_json_is_linted(value: Any) -> None:
     assert errors(value)
     errors({**DRAFT, "title": value, "issuers": value})
+
+
+def test_accounts_are_said_to_join_scopes() -> None:
+    draft = careful()
+    draft["issuers"][1]["returning"] = ["passkey"]
+    found = lint(draft, today=manifests.OPENS)
+    assert [(finding.code, finding.path) for finding in found] == [("accounts", "$.issuers[1].returning")]
+    assert errors(draft, today=manifests.OPENS) == []
+
+
+def test_nobody_comes_back_where_only_slips_are_taken() -> None:
+    draft = careful()
+    draft["level"] = "email+in-person"
+    draft["issuers"][1] |= {"attesters": ["in-person"], "returning": ["passkey"]}
+    assert errors(draft, today=manifests.OPENS) == [("returning-without-check", "$.issuers[1].returning")]
+    draft["issuers"][1]["attesters"] = ["email", "in-person"]
+    assert errors(draft, today=manifests.OPENS) == []
+
+
+def contact_draft(parent: Manifest, **changes: Any) -> dict[str, Any]:
+    return dict(manifests.contact(parent).json, **changes)
+
+
+def test_contacts_open_on_the_condition_of_their_parent() -> None:
+    parent = manifests.manifest()
+    assert errors(contact_draft(parent), parent) == []
+    assert errors(contact_draft(parent, threshold=4), parent) == [("contact-threshold", "$.threshold")]
+    assert errors(contact_draft(parent, threshold=4)) == []  # the parent is not in sight
+    ledger = manifests.SigningKey("elsewhere", keys.seed("elsewhere")).verification_key.to_text()
+    moved = contact_draft(parent, ledger={"origin": "elsewhere", "key": ledger})
+    assert errors(moved, parent) == [("contact-ledger", "$.ledger")]
+    checkin = manifests.manifest(kind="checkin", parent=parent.scope_id.hex(), title=manifests.both("C", "C"))
+    assert errors(contact_draft(checkin), checkin) == [("contact-parent", "$.parent")]
+    assert "contact-late" in codes(contact_draft(parent, closes="2026-03-02"), parent)
+
+
+def test_a_trustee_is_not_the_organiser() -> None:
+    parent = manifests.manifest()
+    draft = contact_draft(parent)
+    draft["contacts"]["key"] = draft["trustees"]["members"][2]["scope_key"]
+    assert errors(draft) == [("trustee-is-organiser", "$.trustees.members[2].scope_key")]

@@ -121,3 +121,16 @@ def test_every_reader_returns_or_raises_malformed(value: Any) -> None:
             read(members(value))
     with contextlib.suppress(MalformedError):
         Members(value, "$")
+
+
+def test_what_need_not_be_there_has_a_default() -> None:
+    members = Members({"a": 3, "b": "x", "c": False}, "m")
+    assert (members.integer_or("a", 1, 0, 9), members.integer_or("z", 1, 0, 9)) == (3, 1)
+    assert (members.text_or("b", "d", 9), members.text_or("z", "d", 9)) == ("x", "d")
+    assert members.boolean("c") is False
+    members.finish()
+    for wrong in (0, 1, "true", None):
+        with pytest.raises(MalformedError):
+            Members({"c": wrong}, "m").boolean("c")
+    with pytest.raises(MalformedError):
+        Members({"a": 10}, "m").integer_or("a", 1, 0, 9)

@@ -55,10 +55,3 @@ def test_good_time_zones(zone: str) -> None:
 @pytest.mark.parametrize("zone", ["", "utc", "CET", "Europe/", "Europe/paris", "+01:00", "A/B/C/D", "UTC\n"])
 def test_bad_time_zones(zone: str) -> None:
     assert not terms.TIME_ZONE.match(zone)
-
-
-def test_levels_are_attesters_joined() -> None:
-    assert terms.LEVEL.match("email")
-    assert terms.LEVEL.match("email+in-person")
-    for level in ("", "email+", "+email", "Email", "email in-person", "email--x"):
-        assert not terms.LEVEL.match(level)

@@ -3,15 +3,18 @@
     from headcount_verifier import Redeemer, verifier_blueprint
     app.register_blueprint(verifier_blueprint(Redeemer.from_config("verifier.toml")), url_prefix="/pledge")
 
-It learns the pledge and never who made it: no cookies, no log of a pledge, no database of its own.
+It learns the pledge and never who made it: no cookies, no log of a pledge, no database of its own but
+the sealed contacts, where it keeps any.
 """
 
 from headcount_verifier.app import create_app, verifier_blueprint
 from headcount_verifier.config import VerifierConfig
+from headcount_verifier.contacts import Contacts
 from headcount_verifier.ledger_client import LedgerClient
 from headcount_verifier.redeemer import Redeemer, Submitter
 
 __all__ = [
+    "Contacts",
     "LedgerClient",
     "Redeemer",
     "Submitter",

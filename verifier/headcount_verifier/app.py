@@ -2,6 +2,8 @@
 
     POST /pledges          a pledge    → the ledger's promise
     POST /revisions        a revision  → the ledger's promise
+    POST /contacts         a sealed contact and the promise for its entry; kept until it is erased
+    POST /erasures         the holder's signed wish to have it erased
     GET  /scopes           the scope ids that are accepted here
     GET  /scopes/<hex>     the manifest of one, byte for byte
 
@@ -17,7 +19,9 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from headcount_ledger.exchange import Answer
+from headcount_spec import deposit, entry
 from headcount_spec.errors import (
+    NotFoundError,
     ProtocolError,
 )
 from headcount_spec.jcs import canonicalise
@@ -25,6 +29,7 @@ from headcount_spec.problem import from_status
 from headcount_spec.scope import ScopeId
 from headcount_spec.text import decode_hex
 from headcount_verifier.config import VerifierConfig
+from headcount_verifier.contacts import Contacts
 from headcount_verifier.exchange import (
     MAX_PLEDGE_BYTES,
     PROTECTION,
@@ -38,8 +43,13 @@ from headcount_verifier.exchange import (
 from headcount_verifier.redeemer import Redeemer
 
 
-def verifier_blueprint(redeemer: Redeemer, name: str = "headcount_verifier") -> Blueprint:
-    """The four routes, to be registered under any prefix of a site that serves over its own origin."""
+def verifier_blueprint(
+    redeemer: Redeemer, name: str = "headcount_verifier", contacts: Contacts | None = None
+) -> Blueprint:
+    """The routes, to be registered under any prefix of a site that serves over its own origin.
+
+    Without contacts the site keeps none, and says so.
+    """
     blueprint = Blueprint(name, __name__)
 
     @blueprint.post("/pledges")
@@ -49,6 +59,16 @@ def verifier_blueprint(redeemer: Redeemer, name: str = "headcount_verifier") -> 
     @blueprint.post("/revisions")
     def revisions() -> Response:
         return _redeem(redeemer, redeemer.revise, REVISION_BYTES)
+
+    @blueprint.post("/contacts")
+    def deposits() -> Response:
+        store = _check_contacts(contacts)
+        return _keep(store, store.deposit, deposit.DEPOSIT_TYPE, deposit.MAX_DEPOSIT_BYTES)
+
+    @blueprint.post("/erasures")
+    def erasures() -> Response:
+        store = _check_contacts(contacts)
+        return _keep(store, store.erase, deposit.ERASURE_TYPE, deposit.ERASURE_BYTES)
 
     @blueprint.get("/scopes")
     def scopes() -> Response:
@@ -67,11 +87,14 @@ def verifier_blueprint(redeemer: Redeemer, name: str = "headcount_verifier") -> 
     return blueprint
 
 
-def create_app(config: VerifierConfig, redeemer: Redeemer | None = None) -> Flask:
+def create_app(
+    config: VerifierConfig, redeemer: Redeemer | None = None, contacts: Contacts | None = None
+) -> Flask:
     """The verifier as an app of its own, with the blueprint at its root."""
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # another path is not found, and not redirected
-    app.register_blueprint(verifier_blueprint(redeemer or Redeemer.from_settings(config)))
+    redeemer = redeemer or Redeemer.from_settings(config)
+    app.register_blueprint(verifier_blueprint(redeemer, contacts=contacts or Contacts.from_settings(config)))
     # What no route of the blueprint matched is answered here.
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_protect)
@@ -87,9 +110,24 @@ def _redeem(redeemer: Redeemer, redeem: Callable[[bytes], bytes], max_bytes: int
         return _respond(refused(error, redeemer, data))
 
 
-def _read_body(max_bytes: int) -> bytes:
+def _check_contacts(contacts: Contacts | None) -> Contacts:
+    if contacts is None:
+        raise NotFoundError("no contacts are kept here")
+    return contacts
+
+
+def _keep(store: Contacts, take: Callable[[bytes], None], media_type: str, max_bytes: int) -> Response:
+    data = _read_body(max_bytes, media_type)
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        store.check_origin(data, origin)
+    take(data)
+    return Response(status=204, headers={"Cache-Control": "no-store"})
+
+
+def _read_body(max_bytes: int, media_type: str = entry.MEDIA_TYPE) -> bytes:
     content_type, is_encoded = request.headers.get("Content-Type"), "Content-Encoding" in request.headers
-    check_head(content_type, is_encoded, request.content_length, max_bytes)
+    check_head(content_type, is_encoded, request.content_length, max_bytes, media_type)
     # One byte more than may be: a body sent in chunks does not say its length.
     data = bytearray()
     while len(data) <= max_bytes and (chunk := request.stream.read(max_bytes + 1 - len(data))):

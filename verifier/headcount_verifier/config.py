@@ -3,6 +3,7 @@
     [verifier]
     ledger = "http://localhost:8000/ledger"   # where pledges are handed on
     scopes = "scopes"                         # a folder of manifests named <scope id>.json
+    contacts = "contacts"                     # optional: a folder for the sealed contacts of contact scopes
 
 or, one by one, each file under the scope id that it must have:
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class VerifierConfig:
     folder: Path | None = None  # manifests named <scope id>.json; new ones are found while running
     files: Mapping[ScopeId, Path] | None = None  # or each manifest by itself
     timeout_s: int = DEFAULT_TIMEOUT_S  # for the ledger's answer, which waits for its disk
+    contacts: Path | None = None  # folder of the contact store; None keeps no contacts
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], base: Path) -> VerifierConfig:
@@ -80,5 +82,7 @@ def _read(members: Members, base: Path) -> VerifierConfig:
         files=files,
         timeout_s=members.integer("timeout_s", 1, 300) if members.has("timeout_s") else DEFAULT_TIMEOUT_S,
     )
+    if members.has("contacts"):
+        config = replace(config, contacts=base / members.text("contacts", 1000))
     members.finish()
     return config

@@ -30,14 +30,20 @@ _PROMISED = {"Content-Type": promise.MEDIA_TYPE, "Cache-Control": "no-store"}
 _log = logging.getLogger(__name__)
 
 
-def check_head(content_type: str | None, is_encoded: bool, length: int | None, max_bytes: int) -> None:
-    """Refuse what is no entry by its header.
+def check_head(
+    content_type: str | None,
+    is_encoded: bool,
+    length: int | None,
+    max_bytes: int,
+    media_type: str = entry.MEDIA_TYPE,
+) -> None:
+    """Refuse what is no entry, or nothing of the type that is asked for, by its header.
 
     Raises:
         WrongTypeError, TooLargeError: what the header says.
     """
-    if (content_type or "").strip().lower() != entry.MEDIA_TYPE:
-        raise WrongTypeError(f"the body must be {entry.MEDIA_TYPE}")
+    if (content_type or "").strip().lower() != media_type:
+        raise WrongTypeError(f"the body must be {media_type}")
     if is_encoded:
         raise WrongTypeError("the body must not be encoded")
     if (length or 0) > max_bytes:

@@ -8,11 +8,15 @@ the person's tag.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
-from headcount_issuer.attester import Asking, Proof, Step
+from headcount_issuer.attester import Asking, Means, Proof, Step
 from headcount_spec import merkle
 from headcount_spec.errors import CodeRefusedError, MalformedError
+from headcount_spec.jcs import JSON
 from headcount_spec.members import Members
 from headcount_spec.merkle import RootHash
 from headcount_spec.scope import ScopeId
@@ -25,15 +29,35 @@ _READ_AS = str.maketrans("OIL", "011", "- ")
 _LEAF_DOMAIN = b"headcount/code/v1\0"
 
 
+@dataclass(frozen=True, slots=True)
+class InPersonConfig:
+    """The table ``[issuer.attesters.in-person]``, which is empty."""
+
+    name: ClassVar[str] = "in-person"
+
+    @classmethod
+    def read(cls, members: Members, folder: Path) -> InPersonConfig:
+        """Take it from the node's file."""
+        members.finish()
+        return cls()
+
+    def make(self, means: Means) -> InPersonAttester:
+        """The attester."""
+        return InPersonAttester(means.is_on_sheet)
+
+
 class InPersonAttester:
     """Proves possession of a slip."""
 
     name = "in-person"
-    level = "in-person"
 
     def __init__(self, is_on_sheet: Callable[[ScopeId, bytes], bool]) -> None:
         """is_on_sheet tells whether this uniqueness input is that of a slip of this scope."""
         self._is_on_sheet = is_on_sheet
+
+    def challenge(self, asking: Asking) -> Mapping[str, JSON]:
+        """Nothing."""
+        return {}
 
     def begin(self, asking: Asking, evidence: Members) -> Proof:
         """Look evidence.code up; a used slip is found out, and refused, when a token is asked for."""
@@ -44,11 +68,14 @@ class InPersonAttester:
         value = uniqueness_input(parse_code(text))
         if not self._is_on_sheet(asking.manifest.scope_id, value):
             raise CodeRefusedError("this code is on no sheet of this scope")
-        return Proof(self.level, (value,))
+        return Proof(self.name, (value,), lasting=False)
 
     def finish(self, step: Step, asking: Asking, evidence: Members) -> Proof:
         """There is no second step."""
         raise CodeRefusedError("nothing is asked for any more")
+
+    def close(self) -> None:
+        """Nothing runs."""
 
 
 def uniqueness_input(code: bytes) -> bytes:

@@ -8,6 +8,17 @@ block's bytes; ``recount`` and ``seals`` merge their results in the order of the
 from headcount_ledger.audit.engine import audit
 from headcount_ledger.audit.fault import SENTENCES, Fault
 from headcount_ledger.audit.receipt import Receipt, ReceiptState
-from headcount_ledger.audit.report import AuditReport, ScopeCount
+from headcount_ledger.audit.report import AuditReport, BatchRow, ScopeCount
+from headcount_ledger.audit.scopes import Issuance
 
-__all__ = ["SENTENCES", "AuditReport", "Fault", "Receipt", "ReceiptState", "ScopeCount", "audit"]
+__all__ = [
+    "SENTENCES",
+    "AuditReport",
+    "BatchRow",
+    "Fault",
+    "Issuance",
+    "Receipt",
+    "ReceiptState",
+    "ScopeCount",
+    "audit",
+]

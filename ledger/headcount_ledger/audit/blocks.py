@@ -1,50 +1,55 @@
-"""The blocks of a log, read in order: bundle and hash tile, settled, and what is wrong with either."""
+"""The blocks of a log in order: packed by a worker, or read here, settled, and what is wrong named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from headcount_ledger.audit.block import NO_HASH, Block, is_over, settle
-from headcount_ledger.audit.bundle import EMPTY_SCAN, BundleScan, ScopeJudge, scan_bundle
+from headcount_ledger.audit.bundle import EMPTY_SCAN, VALID, BundleScan, Leaf, look, scan_bundle
 from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.files import Files
+from headcount_ledger.audit.recount import Slot
+from headcount_ledger.audit.spool import MAX_GAPS
 from headcount_ledger.audit.strangers import Differences
+from headcount_ledger.audit.survey import cut
 from headcount_ledger.audit.tree import TreeRecount
+from headcount_ledger.audit.unit import PackedBlock
 from headcount_spec.checkpoint import Checkpoint
-from headcount_spec.merkle import RootHash
-from headcount_spec.scope import ScopeId
+from headcount_spec.errors import UnavailableError
+from headcount_spec.merkle import HASH_BYTES, LeafHash, RootHash
 from headcount_spec.tile import TILE_WIDTH, Bundle
 
-MAX_GAPS = 16  # blocks in a row without any file: the rest is not there either
+Read = tuple[Block, BundleScan, bytes | None]
 
 
 class BlockReader:
-    """Reads and settles blocks; the tree and the judges grow while the caller takes them."""
+    """Reads and settles blocks; the tree grows while the caller takes them."""
 
-    def __init__(
-        self,
-        files: Files,
-        tree: TreeRecount,
-        judges: Mapping[ScopeId, ScopeJudge],
-        differences: Differences,
-        faults: FaultList,
-    ) -> None:
+    def __init__(self, files: Files, tree: TreeRecount, differences: Differences, faults: FaultList) -> None:
         self._files = files
         self._tree = tree
-        self._judges = judges
         self._differences = differences
         self._faults = faults
+        self._last: tuple[int, list[bytes]] = (-1, [])  # the bundle that was read again last
         self.is_whole = True  # every block could be read
 
-    def read(self, checkpoint: Checkpoint) -> Iterator[tuple[Block, BundleScan, bytes | None]]:
-        """Read and settle the blocks in order."""
+    def read(
+        self, checkpoint: Checkpoint, start: int, packed: Iterator[PackedBlock | None]
+    ) -> Iterator[PackedBlock | Read]:
+        """The blocks in order, from that of entry start on."""
         size = checkpoint.size
         gaps = 0
-        for number in range(-(-size // TILE_WIDTH)):
+        for number in range(start // TILE_WIDTH, -(-size // TILE_WIDTH)):
+            ready = next(packed, None)
+            if ready is not None:
+                gaps = 0
+                yield ready
+                continue
             first = number * TILE_WIDTH
             width = min(TILE_WIDTH, size - first)
             data = self._read_bundle(number, width)
-            scan = EMPTY_SCAN if data is None else scan_bundle(data, width, self._judges)
+            scan = EMPTY_SCAN if data is None else scan_bundle(data, width)
             tile = self._tree.served_hashes(number, width)
             gaps = gaps + 1 if data is None and tile is None else 0
             if gaps == MAX_GAPS:
@@ -59,6 +64,23 @@ class BlockReader:
             self._judge_block(block, scan, tile is None, data, number)
             yield block, scan, data
 
+    def entry(self, packed: PackedBlock, place: int) -> tuple[Slot, Leaf]:
+        """Read a pledge of a packed block again; it is the one that was verified.
+
+        Raises:
+            UnavailableError: it has changed meanwhile.
+        """
+        if self._last[0] != packed.number:
+            data = self._files.find(Bundle(packed.number, packed.width).path)
+            self._last = (packed.number, [] if data is None else list(cut(data)))
+        entries = self._last[1]
+        if place < len(entries):
+            offset = sum(2 + len(entry) for entry in entries[:place])
+            leaf = replace(look(entries[place], offset), verdict=VALID)
+            if leaf.hash == packed.hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES]:
+                return Slot(packed.number * TILE_WIDTH + place, LeafHash(leaf.hash), leaf), leaf
+        raise UnavailableError("its files change while they are read")
+
     def _leads_to(self, root: RootHash) -> Callable[[Sequence[bytes]], bool]:
         return lambda hashes: self._tree.root_with(hashes) == root
 
@@ -69,7 +91,7 @@ class BlockReader:
         if data is None and not part.is_full:
             data = self._files.find(full.path)
             if data is not None:
-                scan = scan_bundle(data, TILE_WIDTH, {})
+                scan = scan_bundle(data, TILE_WIDTH)
                 data = data[: scan.ends[width - 1]] if len(scan.ends) >= width else data
         if data is None:
             self._faults.add("unreadable-file", f"{part.path} is missing", index=number * TILE_WIDTH)

@@ -50,8 +50,10 @@ SENTENCES = MappingProxyType(
         "late-entry": "an entry was published after its scope had closed",
         "wrong-closing": "a scope was not closed in the days that its terms give",
         "batch-below-minimum": "a batch is too small to hide its pledges",
-        "wrong-issuance": "an issuer's published number of tokens falls or is not rounded",
+        "wrong-issuance": "an issuer's published number of tokens falls, is not rounded, or grows after its "
+        "key is destroyed",
         "issuance-below-pledges": "there are more pledges than an issuer says it has signed tokens for",
+        "too-many-slips": "an issuer has printed more slips than the terms allow",
         "missing-issuance": "an issuer has not published its number of tokens for seven days",
         # What this auditor holds.
         "broken-promise": "an entry that the ledger promised by a day is not there",

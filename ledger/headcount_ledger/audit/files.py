@@ -19,6 +19,11 @@ class Files:
         self._faults = faults
         self._stalls = 0
 
+    @property
+    def fetch(self) -> Fetch:
+        """To read what may be missing without a fault."""
+        return self._fetch
+
     def find(self, path: str) -> bytes | None:
         """The bytes, or None if there is no such file."""
         try:

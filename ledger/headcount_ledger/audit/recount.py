@@ -1,29 +1,35 @@
 """The recount: entries in the order of the log, batch by batch, into counts and faults.
 
-Takes what ``bundle`` has parsed and ``block`` has found genuine; reads no bundle itself.
+Takes what ``scan`` has verified by the block, and entry by entry what ``bundle`` has parsed and ``block``
+has found genuine; reads no bundle itself.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headcount_engine.acceptance import ScopeVerifier
 from headcount_ledger.audit.bundle import Leaf, ScopeJudge
 from headcount_ledger.audit.fault import FaultList, Place
 from headcount_ledger.audit.scopes import CountedPledge, PlacedNotice, ScopeRecount
+from headcount_ledger.audit.spent import Spent
+from headcount_ledger.audit.unit import PREFIX_BYTES, Extent, PledgeRun
+from headcount_spec import batch as batches
 from headcount_spec import blind_rsa, lint, spki
-from headcount_spec.batch import check_order
-from headcount_spec.errors import ProtocolError, SignatureError
+from headcount_spec.errors import ProtocolError, SignatureError, UnavailableError
 from headcount_spec.merkle import LeafHash
 from headcount_spec.note import VerificationKey
 from headcount_spec.notice import Notice, manifest_of
-from headcount_spec.pledge import Nullifier, Pledge
+from headcount_spec.pledge import Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import format_day
+from headcount_spec.wire import u16
+
+SCOPE_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,33 @@ class Slot:
     hash: LeafHash
     leaf: Leaf | None  # None if no served entry has the hash
 
+    @property
+    def number(self) -> int:
+        """How many entries it is."""
+        return 1
+
+    @property
+    def offset(self) -> int | None:
+        """Of the entry in its bundle."""
+        return None if self.leaf is None else self.leaf.offset
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRun:
+    """Verified pledges side by side in one block."""
+
+    index: int  # of the first
+    run: PledgeRun
+    entry: Callable[[int], tuple[Slot, Leaf]]  # reads one of them again by its position in the run
+
+    @property
+    def number(self) -> int:
+        """How many they are."""
+        return self.run.number
+
+
+Part = Slot | PlacedRun
+
 
 class BatchCount(NamedTuple):
     """What one batch held, for its seal to be compared with."""
@@ -41,35 +74,63 @@ class BatchCount(NamedTuple):
     pledges: int  # leaves, valid or not
     missing: int  # places of which it is not known what stands there
     is_ordered: bool
+    counted: Mapping[ScopeId, int]  # valid pledges by scope
+    live: Mapping[ScopeId, int]  # at the seal, of the scopes whose count has changed
 
 
 class Recount:
     """The state of the recount after the entries so far."""
 
-    def __init__(self, origin: str, log_keys: Sequence[VerificationKey], faults: FaultList) -> None:
+    def __init__(
+        self,
+        origin: str,
+        log_keys: Sequence[VerificationKey],
+        faults: FaultList,
+        spent: Spent,
+        extent: Extent,
+    ) -> None:
         self.scopes: dict[ScopeId, ScopeRecount] = {}
-        self.spent: dict[Nullifier, CountedPledge] = {}
+        self.spent = spent
+        self._extent = extent
         self.judges: dict[ScopeId, ScopeJudge] = {}
         self._origin = origin
         self._log_keys = tuple(log_keys)
         self._faults = faults
-        self._uncounted: set[Nullifier] = set()  # of invalid pledges, each faulted
         self.has_gaps = False  # some entry is not served
         self.unknown: set[ScopeId] = set()  # without terms, each faulted once
 
-    def take_batch(self, slots: Sequence[Slot], batch: int, day: int) -> BatchCount:
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a scope as an earlier run has left it."""
+
+        def judge(manifest: Manifest) -> ScopeJudge:
+            return self.judges.setdefault(manifest.scope_id, ScopeJudge(manifest))
+
+        scope = ScopeRecount.from_state(state, judge)
+        self.scopes[scope.manifest.scope_id] = scope
+
+    def take_batch(self, parts: Sequence[Part], batch: int, day: int) -> BatchCount:
         """Judge and count the entries of one batch, the seal not among them."""
+        slots = [part for part in parts if isinstance(part, Slot)]
         present = [(slot, slot.leaf) for slot in slots if slot.leaf is not None]
-        is_ordered = self._check_order(present, batch)
+        is_ordered = self._check_order(parts, batch)
         self.has_gaps = self.has_gaps or len(present) < len(slots)
         for scope in self.scopes.values():
             scope.has_gaps = self.has_gaps
+        live_before = {scope_id: scope.live for scope_id, scope in self.scopes.items()}
         notices: list[PlacedNotice] = []
         leaves: Counter[ScopeId] = Counter()
         counted: Counter[ScopeId] = Counter()
-        pledges: list[tuple[Slot, Leaf, Pledge]] = []
+        pledges: list[PlacedRun | tuple[Slot, Leaf, Pledge]] = []
         revisions: list[tuple[Slot, Leaf, Revision]] = []
-        for slot, leaf in present:
+        for part in parts:
+            if isinstance(part, PlacedRun):
+                pledges.append(part)
+                for what, number in part.run.choices:
+                    leaves[ScopeId(what[:SCOPE_BYTES])] += number
+                continue
+            slot, leaf = part, part.leaf
+            if leaf is None:
+                continue
             entry = leaf.entry
             if isinstance(entry, Pledge):
                 pledges.append((slot, leaf, entry))
@@ -84,34 +145,48 @@ class Recount:
                 )
         # Notices first: a manifest and its notices may stand in one batch in any order.
         self._take_notices(notices, batch, day)
-        for slot, leaf, pledge in pledges:
-            if self._take_pledge(slot, leaf, pledge, batch, day):
-                counted[pledge.scope_id] += 1
+        for item in pledges:
+            if isinstance(item, PlacedRun):
+                counted.update(self._take_run(item, batch, day))
+            elif self._take_pledge(*item, batch, day):
+                counted[item[2].scope_id] += 1
         for slot, leaf, revision in revisions:
             self._take_revision(slot, leaf, revision, batch, day)
         for scope_id, scope in self.scopes.items():
             scope.seal(batch, day, leaves[scope_id], counted[scope_id], self._faults)
         missing = len(slots) - sum(leaf.entry is not None for _, leaf in present)
-        return BatchCount(len(pledges), missing, is_ordered)
+        live = {
+            scope_id: scope.live
+            for scope_id, scope in self.scopes.items()
+            if counted[scope_id] or scope.live != live_before.get(scope_id, 0)
+        }
+        return BatchCount(leaves.total(), missing, is_ordered, dict(+counted), live)
 
     def totals(self) -> Mapping[ScopeId, ScopeRecount]:
         """The scopes that have pledges."""
         return {scope_id: scope for scope_id, scope in self.scopes.items() if scope.gross}
 
-    def _check_order(self, present: Sequence[tuple[Slot, Leaf]], batch: int) -> bool:
-        entries = [(slot, leaf, leaf.entry) for slot, leaf in present if leaf.entry is not None]
-        at = check_order([entry for _, _, entry in entries])
-        if at is None:
-            return True
-        slot, leaf, _ = entries[at]
-        self._faults.add(
-            "reordered-batch",
-            "the entry does not stand behind the one before it",
-            batch=batch,
-            index=slot.index,
-            offset=leaf.offset,
-        )
-        return False
+    def _check_order(self, parts: Sequence[Part], batch: int) -> bool:
+        last: batches.Key = (0, b"", 0)
+        for part in parts:
+            if isinstance(part, PlacedRun):
+                first, end = ((1, nullifier, 0) for nullifier in part.run.edges)
+            elif part.leaf is not None and part.leaf.entry is not None:
+                first = end = batches.sort_key(part.leaf.entry)
+            else:
+                continue
+            if first < last:
+                offset = part.entry(0)[1].offset if isinstance(part, PlacedRun) else part.offset
+                self._faults.add(
+                    "reordered-batch",
+                    "the entry does not stand behind the one before it",
+                    batch=batch,
+                    index=part.index,
+                    offset=offset,
+                )
+                return False
+            last = end
+        return True
 
     def _take_notices(self, notices: Sequence[PlacedNotice], batch: int, day: int) -> None:
         by_scope: dict[ScopeId, list[PlacedNotice]] = {}
@@ -138,6 +213,10 @@ class Recount:
         ]
         if manifest.ledger.origin != self._origin or manifest.ledger.key not in self._log_keys:
             problems.append("its pledges count in another ledger")
+        if manifest.continues is not None:
+            before = self.scopes.get(ScopeId(manifest.continues.scope))
+            if before is None or not before.batch <= manifest.continues.seal < batch:
+                problems.append("it continues a scope, or from a seal, that was not there")
         ours = {issuer.token_key for issuer in manifest.issuers}
         for scope in self.scopes.values():
             if ours & {issuer.token_key for issuer in scope.manifest.issuers}:
@@ -147,33 +226,71 @@ class Recount:
         judge = self.judges[manifest.scope_id] = ScopeJudge(manifest)
         self.scopes[manifest.scope_id] = ScopeRecount(manifest, judge, batch, has_gaps=self.has_gaps)
 
+    def _take_run(self, placed: PlacedRun, batch: int, day: int) -> Counter[ScopeId]:
+        """Count verified pledges side by side; one by one only where the batch or the scope asks for it."""
+        run = placed.run
+        counted: Counter[ScopeId] = Counter()
+        left = dict(run.choices)
+        scopes = [self.scopes.get(ScopeId(what[:SCOPE_BYTES])) for what in left]
+        plain = all(
+            scope is not None and scope.batch < batch and self._too_soon_or_late(scope, batch, day) is None
+            for scope in scopes
+        )
+        alone = self.spent.hits(run.prefixes) if plain else range(run.number)
+        for position in alone:
+            slot, leaf = placed.entry(position)
+            pledge = leaf.entry
+            if not isinstance(pledge, Pledge):
+                raise UnavailableError("the files change while they are read")
+            left[pledge.scope_id + u16(pledge.choice)] -= 1
+            if self._take_pledge(slot, leaf, pledge, batch, day):
+                counted[pledge.scope_id] += 1
+        if not plain:
+            return counted
+        for scope, (what, number) in zip(scopes, left.items(), strict=True):
+            if scope is not None:
+                scope.count(int.from_bytes(what[SCOPE_BYTES:], "big"), number)
+                counted[scope.manifest.scope_id] += number
+        start = 0
+        for position in (*alone, run.number):
+            if position > start:
+                prefixes = run.prefixes[start * PREFIX_BYTES : position * PREFIX_BYTES]
+                self.spent.put_run(prefixes, placed.index + start)
+            start = position + 1
+        return counted
+
     def _take_pledge(self, slot: Slot, leaf: Leaf, pledge: Pledge, batch: int, day: int) -> bool:
         place: Place = {"batch": batch, "index": slot.index, "offset": leaf.offset}
         scope = self.scopes.get(pledge.scope_id)
         if scope is None or scope.batch >= batch:
             self._miss(pledge, place, swapped=scope is None)
             return False
-        fault = self._judge(pledge, leaf, scope, batch, day)
+        fault = self._judge(slot, leaf, pledge, scope, batch, day)
         if fault is not None:
             self._faults.add(*fault, **place)
             scope.uncounted_pledges += 1
-            self._uncounted.add(pledge.nullifier)
+            self.spent.refuse(pledge.nullifier)
             return False
         counted = CountedPledge(slot.index, batch, scope, pledge.revision_key, pledge.choice)
-        self.spent[pledge.nullifier] = counted
-        scope.count(counted)
+        self.spent.put(pledge.nullifier, counted)
+        scope.count(pledge.choice)
         return True
 
     def _judge(
-        self, pledge: Pledge, leaf: Leaf, scope: ScopeRecount, batch: int, day: int
+        self, slot: Slot, leaf: Leaf, pledge: Pledge, scope: ScopeRecount, batch: int, day: int
     ) -> tuple[str, str] | None:
         """Why a pledge does not count, None if it does."""
         before = self.spent.get(pledge.nullifier)
         if before is not None:
             return "replayed-token", f"it has counted already as entry {before.index}"
-        verdict = leaf.verdict or scope.judge.judge(pledge)
-        if verdict.code:
+        verdict = leaf.verdict
+        if verdict is None and self._extent.covers(slot.index, pledge.scope_id):
+            verdict = scope.judge.judge(pledge)
+        if verdict is not None and verdict.code:
             return verdict.code, verdict.detail
+        return self._too_soon_or_late(scope, batch, day)
+
+    def _too_soon_or_late(self, scope: ScopeRecount, batch: int, day: int) -> tuple[str, str] | None:
         manifest = scope.manifest
         if not scope.is_opened_before(batch) and not self.has_gaps:
             return "missing-opening", f"not every issuer has opened {manifest.title_text!r}"
@@ -209,10 +326,10 @@ class Recount:
         if scope is None:
             self._add_unknown(revision.scope_id, "revisions", place)
             return
-        pledge = self.spent.get(revision.nullifier)
+        pledge = self.spent.revised(revision.nullifier)
         if pledge is None or pledge.scope is not scope:
             # That its pledge does not count, or is not served, is a fault already.
-            if not self.has_gaps and revision.nullifier not in self._uncounted:
+            if not self.has_gaps and not self.spent.is_refused(revision.nullifier):
                 self._faults.add("wrong-revision", "there is no such pledge in the scope", **place)
             scope.uncounted_revisions += 1
             return

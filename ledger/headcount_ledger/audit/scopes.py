@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from headcount_ledger.audit.bundle import ScopeJudge
 from headcount_ledger.audit.fault import FaultList, Place
@@ -22,6 +24,9 @@ from headcount_spec.scope import WITHDRAWN, Manifest
 from headcount_spec.text import format_day
 
 ISSUANCE_PATIENCE_DAYS = 7  # protocol, Section 4: a notice missing for seven days is a fault
+
+# The members of a scope that are JSON as they are.
+_PLAIN = ("batch", "gross", "withdrawn", "closed_in", "openings", "issued", "notices")
 
 _CONTRADICTION = {"opening": "wrong-opening", "closing": "wrong-closing"}
 
@@ -45,6 +50,15 @@ class Reached:
 
     batch: int
     day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Issuance:
+    """One number that an issuer has published: tokens signed so far."""
+
+    day: int  # as the notice says
+    batch: int
+    issued: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,9 @@ class ScopeRecount:
     children: set[str] = field(default_factory=set)  # hex
     openings: dict[str, int] = field(default_factory=dict)  # issuer → batch
     issued: dict[str, int] = field(default_factory=dict)  # issuer → last published number
+    issuances: dict[str, list[Issuance]] = field(default_factory=dict)  # by issuer
+    destroyed: dict[str, set[str]] = field(default_factory=dict)  # issuer → keys of its that it says are gone
+    slips: Counter[str] = field(default_factory=Counter)  # issuer → on all of its code sheets
     notices: list[int] = field(default_factory=list)  # indices
     has_gaps: bool = False  # entries of the log are not served, so that what is missing proves nothing
     _previous: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # author → seq, leaf hash
@@ -82,6 +99,47 @@ class ScopeRecount:
     _issuance_day: dict[str, int] = field(default_factory=dict)
     _unjudged_since: dict[str, int] = field(default_factory=dict)  # issuer → day of a seal
     _overdue: set[str] = field(default_factory=set)  # issuers already faulted
+
+    def to_state(self) -> dict[str, Any]:
+        """All of it as JSON, for another run to go on from."""
+        return {
+            "manifest": self.manifest.raw.decode(),
+            **{name: getattr(self, name) for name in _PLAIN},
+            "choices": sorted(self.choices.items()),
+            "reached": None if self.reached is None else [self.reached.batch, self.reached.day],
+            "texts": sorted(self.texts),
+            "children": sorted(self.children),
+            "issuances": {
+                name: [[item.day, item.batch, item.issued] for item in said]
+                for name, said in self.issuances.items()
+            },
+            "destroyed": {name: sorted(keys) for name, keys in self.destroyed.items()},
+            "slips": dict(self.slips),
+            "previous": {name: [seq, leaf.hex()] for name, (seq, leaf) in self._previous.items()},
+            "issuance_day": self._issuance_day,
+            "unjudged_since": self._unjudged_since,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], judge: Callable[[Manifest], ScopeJudge]) -> ScopeRecount:
+        """What to_state has kept; the state stays as it is."""
+        state = copy.deepcopy(state)
+        manifest = Manifest.from_bytes(state["manifest"].encode())
+        return cls(
+            manifest,
+            judge(manifest),
+            **{name: state[name] for name in _PLAIN},
+            choices=Counter(dict(state["choices"])),
+            reached=None if state["reached"] is None else Reached(*state["reached"]),
+            texts=set(state["texts"]),
+            children=set(state["children"]),
+            issuances={name: [Issuance(*item) for item in said] for name, said in state["issuances"].items()},
+            destroyed={name: set(keys) for name, keys in state["destroyed"].items()},
+            slips=Counter(state["slips"]),
+            _previous={name: (seq, bytes.fromhex(leaf)) for name, (seq, leaf) in state["previous"].items()},
+            _issuance_day=dict(state["issuance_day"]),
+            _unjudged_since=dict(state["unjudged_since"]),
+        )
 
     @property
     def live(self) -> int:
@@ -97,10 +155,10 @@ class ScopeRecount:
         opened = [self.openings.get(name, batch) for name in self.issuer_names()]
         return self.batch < batch and all(b < batch for b in opened)
 
-    def count(self, pledge: CountedPledge) -> None:
-        """Count a pledge."""
-        self.gross += 1
-        self.choices[pledge.choice] += 1
+    def count(self, choice: int, number: int = 1) -> None:
+        """Count so many pledges with this choice."""
+        self.gross += number
+        self.choices[choice] += number
 
     def change(self, pledge: CountedPledge, choice: int) -> None:
         """Count a revision of a pledge."""
@@ -167,15 +225,23 @@ class ScopeRecount:
         elif statement.type == "opening":
             self.openings.setdefault(body["issuer"], batch)
         elif statement.type == "issuance":
-            self._take_issuance(placed, body["issued"], body["day"], faults)
+            self._take_issuance(placed, Issuance(body["day"], batch, body["issued"]), faults)
+        elif (statement.role, statement.type) == ("issuer", "destruction"):
+            name = author(placed.notice, self.manifest).removeprefix("issuer:")
+            self.destroyed.setdefault(name, set()).update(body["keys"])
+        elif statement.type == "codes":
+            self._take_sheet(placed, body["number"], faults)
         elif statement.type == "closing":
             self._close(placed, body["day"], batch, day, faults)
 
-    def _take_issuance(self, placed: PlacedNotice, issued: int, day: int, faults: FaultList) -> None:
+    def _take_issuance(self, placed: PlacedNotice, issuance: Issuance, faults: FaultList) -> None:
+        issued, day = issuance.issued, issuance.day
         place: Place = {"index": placed.index, "offset": placed.offset}
         name = author(placed.notice, self.manifest).removeprefix("issuer:")
         if issued < self.issued.get(name, 0) or day < self._issuance_day.get(name, 0):
             faults.add("wrong-issuance", f"{name} says {issued} after {self.issued[name]}", **place)
+        elif issued > self.issued.get(name, 0) and "token" in self.destroyed.get(name, ()):
+            faults.add("wrong-issuance", f"{name} says {issued} after it destroyed its key", **place)
         # Counted here are the pledges up to the seal before: this batch's follow.
         if self.gross > issued:
             faults.add(
@@ -183,9 +249,22 @@ class ScopeRecount:
                 f"{self.gross} pledges stand before the notice in which {name} says {issued}",
                 **place,
             )
+        self.issuances.setdefault(name, []).append(issuance)
         self.issued[name], self._issuance_day[name] = issued, day
         self._unjudged_since.pop(name, None)
         self._overdue.discard(name)
+
+    def _take_sheet(self, placed: PlacedNotice, number: int, faults: FaultList) -> None:
+        name = author(placed.notice, self.manifest).removeprefix("issuer:")
+        (cap,) = (issuer.slips for issuer in self.manifest.issuers if issuer.name == name)
+        self.slips[name] += number
+        if cap is not None and self.slips[name] > cap:
+            faults.add(
+                "too-many-slips",
+                f"{name} has {self.slips[name]} slips where the terms allow {cap}",
+                index=placed.index,
+                offset=placed.offset,
+            )
 
     def _close(self, placed: PlacedNotice, said_day: int, batch: int, day: int, faults: FaultList) -> None:
         place: Place = {"index": placed.index, "offset": placed.offset}
@@ -230,5 +309,12 @@ class ScopeRecount:
                     f"{name} has published no number since the pledges of {format_day(since)}",
                     batch=batch,
                 )
-        if self.reached is None and self.live >= manifest.threshold and day <= manifest.deadline_day:
+        # What opens contacts is that their parent is reached; how many were left is no condition.
+        counts = manifest.kind != "contact"
+        if (
+            counts
+            and self.reached is None
+            and self.live >= manifest.threshold
+            and day <= manifest.deadline_day
+        ):
             self.reached = Reached(batch, day)

@@ -83,7 +83,7 @@ def _special(stranger: Stranger, replaced: bool, recount: Recount) -> str | None
     leaf = stranger.leaf
     entry = leaf.entry
     if isinstance(entry, Pledge):
-        if entry.nullifier in recount.spent:
+        if recount.spent.has(entry.nullifier):
             return "replayed-token"
         judge = recount.judges.get(entry.scope_id)
         verdict = leaf.verdict or (judge.judge(entry) if judge else None)

@@ -7,9 +7,20 @@ from collections.abc import Iterable
 from headcount_ledger.audit.scopes import ScopeRecount
 from headcount_spec.policy import NO_QUORUM, Policy
 
+# Of the auditor, not of the ledger.
+NOTHING_REMEMBERED = (
+    "Nothing was remembered from an earlier audit: a history rewritten before today would not show."
+)
+RECOUNTED_BEFORE = "entries were recounted by an earlier audit, whose state is believed."
+
 
 def sentences(
-    scopes: Iterable[ScopeRecount], policy: Policy, cosigners: Iterable[str], *, remembered: bool
+    scopes: Iterable[ScopeRecount],
+    policy: Policy,
+    cosigners: Iterable[str],
+    *,
+    remembered: bool,
+    resumed_at: int = 0,
 ) -> tuple[str, ...]:
     """What must be believed, the gravest first."""
     said: list[str] = []
@@ -25,9 +36,9 @@ def sentences(
     else:
         said.append(f"The witnesses {', '.join(witnesses)} saw no other history, if they are honest.")
     if not remembered:
-        said.append(
-            "Nothing was remembered from an earlier audit: a history rewritten before today would not show."
-        )
+        said.append(NOTHING_REMEMBERED)
+    if resumed_at:
+        said.append(f"The first {resumed_at} {RECOUNTED_BEFORE}")
     return tuple(dict.fromkeys(said))
 
 
@@ -44,6 +55,12 @@ def _about(scope: ScopeRecount, known: dict[str, ScopeRecount]) -> list[str]:
     else:
         said.append(
             f"{title}: the issuers {', '.join(names)} would all have to collude to sign pledges of nobody."
+        )
+    gone = sorted(name for name, keys in scope.destroyed.items() if "tag" in keys)
+    if gone:
+        said.append(
+            f"{title}: that the key which tells who took part is destroyed is only the word of "
+            f"{', '.join(gone)}."
         )
     if set(manifest.organisers.keys) & {issuer.notice_key for issuer in manifest.issuers}:
         said.append(f"{title}: the organiser is an issuer too.")

@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from headcount_ledger.reader.transport import Transport, error_of, join
+from headcount_ledger.reader.transport import HttpTransport, Transport, error_of, join
 from headcount_spec.errors import ConfigurationError, MalformedError, NotFoundError, UnavailableError
 from headcount_spec.tile import Fetch
+
+CONNECTIONS = 16  # files that one process reads from the web at a time
 
 _CAPS = (
     (re.compile(r"checkpoint|checkpoints/[0-9]{1,19}"), 65_536),
@@ -53,14 +57,45 @@ def http_fetch(base: str, transport: Transport) -> Fetch:
     return fetch
 
 
-def directory_fetch(root: Path) -> Fetch:
-    """Reads a folder which holds a ledger's published files or a mirror of them."""
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Reads below a web address with a connection of each process. May go to other processes and machines."""
 
-    def fetch(path: str) -> bytes:
+    base: str
+
+    def __call__(self, path: str) -> bytes:
+        """The bytes of a file; raises as http_fetch says."""
+        return http_fetch(self.base, _transport())(path)
+
+    @property
+    def connections(self) -> int:
+        """How many files it is well to read at a time."""
+        return CONNECTIONS
+
+
+@cache
+def _transport() -> HttpTransport:
+    return HttpTransport()
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Reads a folder with a ledger's published files or a mirror of them; may go to other processes."""
+
+    root: str
+
+    def __call__(self, path: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            NotFoundError: it is not there.
+            UnavailableError: it cannot be read, or is longer than any such file may be.
+        """
         cap = max_bytes_of(path)
         try:
-            with open(os.path.join(root, path), "rb") as file:
-                data = file.read(cap + 1)
+            with open(os.path.join(self.root, path), "rb", buffering=0) as file:
+                # Not cap + 1 outright: that much memory would be taken for each read.
+                data = file.read(min(os.fstat(file.fileno()).st_size, cap) + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
             raise NotFoundError(f"the ledger has no {path}") from exc
         except OSError as exc:
@@ -69,7 +104,10 @@ def directory_fetch(root: Path) -> Fetch:
             raise UnavailableError(f"{path} is longer than {cap} bytes")
         return data
 
-    return fetch
+
+def directory_fetch(root: Path) -> Folder:
+    """The Fetch of a folder."""
+    return Folder(str(root))
 
 
 def cached(fetch: Fetch, max_items: int = 64) -> Fetch:

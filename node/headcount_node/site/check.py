@@ -62,7 +62,7 @@ def check_blueprint(site: CheckSite) -> Blueprint:
             "sites": list(manifest.origins),
         }
         body = render_template(
-            "check.html",
+            "site/check.html",
             **common(site.assets, words, f"/check/{scope}/", "check.js"),
             data=data,
             messages=words.subset(*MESSAGES),

@@ -6,19 +6,19 @@ hash in the seal. A page of this node shows no number that its own ledger has no
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from headcount.scope_view import find_scope
+from headcount_ledger.reader.reached import seals, totals_at
 from headcount_ledger.reader.view import LedgerView, open_ledger
-from headcount_spec.errors import NotFoundError, ProofError, ProtocolError
+from headcount_spec.errors import NotFoundError, ProtocolError
 from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
+from headcount_spec.terms import Continues
 from headcount_spec.tile import Fetch
-from headcount_spec.totals import decode_totals, totals_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,14 @@ class Count:
     def withdrawn(self) -> int:
         """How many pledges were taken back."""
         return self.gross - self.live
+
+
+@dataclass(slots=True)
+class _Step:
+    """A scope that another continues, at the seal from which it does; this never changes."""
+
+    live: int
+    continues: Continues | None  # what it continues itself
 
 
 @dataclass(slots=True)
@@ -58,6 +66,7 @@ class Counts:
         self._fetch = fetch
         self._lock = threading.Lock()
         self._seen: dict[bytes, tuple[bytes, _Seen]] = {}  # policy → (checkpoint, what it holds)
+        self._steps: dict[tuple[ScopeId, int], _Step] = {}
         self._texts: dict[ScopeId, Mapping[str, str]] = {}
 
     def of(self, manifest: Manifest) -> Count | None:
@@ -68,6 +77,36 @@ class Counts:
             return None
         gross, live = seen.totals.get(manifest.scope_id, (0, 0))
         return Count(gross, live, seen.seal.batch, seen.seal.day, seen.view.size)
+
+    def before(self, manifest: Manifest) -> int | None:
+        """The count of what the terms continue, at the seals that they name; None if they continue nothing.
+
+        Protocol, Section 2.3. The terms are looked up in the ledger. What cannot be read or verified counts
+        for nothing: no more is shown than what is known.
+        """
+        if manifest.continues is None:
+            return None
+        found, seen = 0, {manifest.scope_id}
+        continues: Continues | None = manifest.continues
+        while continues is not None and (scope := ScopeId(continues.scope)) not in seen:
+            seen.add(scope)
+            try:
+                step = self._step(manifest, scope, continues.seal)
+            except (ProtocolError, OSError):
+                break
+            found += step.live
+            continues = step.continues
+        return found
+
+    def _step(self, manifest: Manifest, scope: ScopeId, batch: int) -> _Step:
+        known = self._steps.get((scope, batch))
+        if known is None:
+            view = self._look(manifest).view
+            seal = next(placed.seal for placed in seals(view) if placed.seal.batch <= batch)
+            _, live = totals_at(view, seal).get(scope, (0, 0))
+            earlier = find_scope(view, scope, need_openings=False).manifest
+            known = self._steps[scope, batch] = _Step(live, earlier.continues)
+        return known
 
     def texts(self, manifest: Manifest) -> Mapping[str, str]:
         """The full texts by language, as the ledger publishes them; once complete they never change."""
@@ -101,10 +140,7 @@ def _read(view: LedgerView) -> _Seen:
     if view.size == 0:
         raise NotFoundError("the ledger has no batch yet")
     seal = Seal.from_bytes(view.entry(view.size - 1))
-    data = view.fetch(totals_path(seal.batch))
-    if hashlib.sha256(data).digest() != seal.totals:
-        raise ProofError("the totals are not those of the seal")
-    return _Seen(view, seal, decode_totals(data))
+    return _Seen(view, seal, totals_at(view, seal))
 
 
 def _fixed(fetch: Fetch, checkpoint: bytes) -> Callable[[str], bytes]:

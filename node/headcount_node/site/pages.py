@@ -58,7 +58,7 @@ def pages_blueprint(site: Site) -> Blueprint:
         scopes = [
             _facts(site, site.redeemer.manifest(scope_id), words) for scope_id in site.redeemer.scope_ids()
         ]
-        body = _render(site, "front.html", words, scopes=scopes, here="/in/")
+        body = _render(site, "site/front.html", words, scopes=scopes, here="/in/")
         return protect(_page(body, words))
 
     @pages.get("/sign/<scope>")
@@ -78,7 +78,7 @@ def pages_blueprint(site: Site) -> Blueprint:
         }
         body = _render(
             site,
-            "sign.html",
+            "site/sign.html",
             words,
             here=f"/sign/{scope}/",
             entry="sign.js",
@@ -106,7 +106,7 @@ def pages_blueprint(site: Site) -> Blueprint:
         policy = policy_of(site.redeemer.manifest(scope_ids[0])).to_bytes().decode() if scope_ids else ""
         body = _render(
             site,
-            "audit.html",
+            "site/audit.html",
             words,
             here="/audit/",
             entry="audit.js",
@@ -143,7 +143,7 @@ def refusal(error: ProtocolError, assets: Assets, here: str) -> Response:
     words = catalogue(choose(None, request.headers.get("Accept-Language")))
     key = f"error.{error.code}"
     reason = words.text(key) if key in words.messages else words.text("error.other", code=error.code)
-    body = render_template("refusal.html", **common(assets, words, here, None), reason=reason)
+    body = render_template("site/refusal.html", **common(assets, words, here, None), reason=reason)
     response = protect(_page(body, words))
     response.status_code = error.status
     return response
@@ -174,7 +174,9 @@ def _render(
 def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
     tag = words.language if words.language in manifest.title else manifest.language
     count = site.counts.of(manifest)
-    live = count.live if count else 0
+    here = count.live if count else 0
+    before = site.counts.before(manifest) if count else None
+    live = here + (before or 0)
     share = min(1.0, live / manifest.threshold)
     return {
         "manifest": manifest,
@@ -182,6 +184,7 @@ def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
         "scope": manifest.scope_id.hex(),
         "count": count,
         "live": words.number(live),
+        "parts": None if before is None else (words.number(before), words.number(here)),
         "level": level(manifest, live, words),
         "threshold": words.number(manifest.threshold),
         "percent": words.percent(int(share * 100) / 100),

@@ -61,6 +61,11 @@ _WRONG: tuple[tuple[str, str, Any], ...] = (
     ("action-zone-as-offset", "action.time_zone", "+01:00"),
     ("action-with-hour", "action.date", "2026-04-01T12:00"),
     ("level-with-space", "level", "e mail"),
+    ("level-part-twice", "level", "email+email"),
+    ("level-choice-without-colon", "level", "2-of-email,oidc,device"),
+    ("level-one-of-three", "level", "1-of:email,oidc,device"),
+    ("level-two-of-four", "level", "2-of:email,oidc,device,eid"),
+    ("level-two-of-two", "level", "2-of:email,oidc"),
     ("no-issuers", "issuers", []),
     ("issuer-name-in-upper-case", "issuers.0.name", "Issuer.example"),
     ("issuer-url-with-user", "issuers.0.url", "https://user@issuer.example"),
@@ -78,6 +83,13 @@ _WRONG: tuple[tuple[str, str, Any], ...] = (
     ("notice-key-not-canonical", "issuers.0.notice_key", encode_base64(b"\xef" + b"\xff" * 30 + b"\x7f")),
     ("attesters-empty", "issuers.0.attesters", []),
     ("attesters-twice-the-same", "issuers.0.attesters", ["email", "email"]),
+    ("slips-none", "issuers.0.slips", 0),
+    ("slips-as-text", "issuers.0.slips", "300"),
+    ("slips-too-many", "issuers.0.slips", 2**32),
+    ("returning-empty", "issuers.0.returning", []),
+    ("returning-as-text", "issuers.0.returning", "passkey"),
+    ("returning-twice-the-same", "issuers.0.returning", ["passkey", "passkey"]),
+    ("returning-in-upper-case", "issuers.0.returning", ["Passkey"]),
     ("no-organiser-keys", "organisers.keys", []),
     ("quorum-zero", "organisers.quorum", 0),
     ("quorum-above-keys", "organisers.quorum", 2),
@@ -130,6 +142,16 @@ def _good() -> list[Case]:
         _ok("campaign", campaign),
         _ok("two-issuers", manifests.manifest(2)),
         _ok("eight-issuers", manifests.manifest(8)),
+        _ok("level-of-two", manifests.manifest(level="email+device")),
+        _ok("level-two-of-three", manifests.manifest(level="2-of:email,oidc,device")),
+        _ok(
+            "slips",
+            manifests.manifest(
+                level="in-person",
+                issuers=[manifests.issuer(0) | {"attesters": ["in-person"], "slips": 300}],
+            ),
+        ),
+        _ok("returning", manifests.manifest(issuers=[manifests.issuer(0) | {"returning": ["passkey"]}])),
         _ok("without-optional-members", manifests.manifest(tiers=None, action=None)),
         _ok("round-with-options", manifests.manifest(kind="round", options=manifests.options("A", "B", "C"))),
         _ok("contact-with-trustees", sealed),
@@ -186,7 +208,26 @@ def _bad_lists() -> list[Case]:
 
     def trustees_of_contact(draft: dict[str, Any]) -> None:
         trustees(lambda terms: None)(draft)
-        draft.update(kind="contact", parent="00" * 32, options=manifests.options("A"))
+        draft.update(
+            kind="contact",
+            parent="00" * 32,
+            contacts=manifests.contacts(),
+            options=manifests.options("A"),
+        )
+
+    def contacts(**changes: Any) -> Edit:
+        def change(draft: dict[str, Any]) -> None:
+            trustees_of_contact(draft)
+            draft.pop("options")
+            draft["contacts"].update(changes)
+
+        return change
+
+    def without_contacts(draft: dict[str, Any]) -> None:
+        contacts()(draft)
+        draft.pop("contacts")
+
+    purpose = manifests.contacts()["purposes"][0]
 
     key = manifests.b64_key(manifests.ORGANISER_SEEDS[0])
     # Of factors of two test keys: another modulus, so that the number of issuers is all that is wrong.
@@ -222,6 +263,15 @@ def _bad_lists() -> list[Case]:
         _fails("two-trustees-with-one-scope-key", twin("scope_key")),
         _fails("two-trustees-with-one-bls-key", twin("bls_key")),
         _fails("trustee-key-of-small-order", trustees(key_of_small_order)),
+        _fails("contact-without-contacts", without_contacts),
+        _fails("contacts-outside-a-contact-scope", lambda draft: draft.update(contacts=manifests.contacts())),
+        _fails("contacts-key-of-small-order", contacts(key=encode_base64(bytes(32)))),
+        _fails("contacts-channel-unknown", contacts(channels=["pigeon"])),
+        _fails("contacts-channel-twice", contacts(channels=["email", "email"])),
+        _fails("contacts-without-channel", contacts(channels=[])),
+        _fails("contacts-without-purpose", contacts(purposes=[])),
+        _fails("contacts-purpose-twice", contacts(purposes=[purpose, purpose])),
+        _fails("contacts-with-unknown-member", contacts(quorum=1)),
     ]
 
 

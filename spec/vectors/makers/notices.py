@@ -65,7 +65,7 @@ def _good() -> list[Case]:
     quorum = manifests.manifest(organisers=_organisers(3, 2))
     opening = manifests.opening(_CAMPAIGN)
     texts = manifests.text_notices(_CAMPAIGN)
-    mailing = {"template": keys.seed("template").hex(), "number": 40, "purpose": "confirmation"}
+    mailing = _mailing()
     codes = {"root": keys.seed("codes").hex(), "number": 100}
 
     def organiser(type: str, body: dict[str, Any]) -> Notice:
@@ -74,16 +74,21 @@ def _good() -> list[Case]:
     def trustee(type: str, body: dict[str, Any], i: int = 0) -> Notice:
         return _notice(sealed, "trustee", type, body, seeds=manifests.TRUSTEE_SEEDS[i : i + 1])
 
+    first = manifests.manifest_notice(sealed)
     return [
         _ok("manifest", _FIRST),
         _ok("text", texts[0], _FIRST),
         _ok("second-text", texts[1], texts[0]),
         _ok("child", organiser("child", {"scope": sealed.scope_id.hex()}), _FIRST),
         _ok("update", _update(), _FIRST),
-        _ok("mailing", organiser("mailing", mailing), _FIRST),
+        _ok("mailing", _notice(sealed, "organiser", "mailing", mailing, first), first, sealed),
         _ok("opening", opening),
         _ok("issuance", manifests.issuance(_CAMPAIGN, manifests.OPENS, 16, opening), opening),
         _ok("codes", _notice(_CAMPAIGN, "issuer", "codes", codes, opening), opening),
+        *(
+            _ok(f"destroyed-{'-and-'.join(destroyed)}", _destruction(opening, destroyed), opening)
+            for destroyed in (["tag"], ["token"], ["tag", "token"])
+        ),
         _ok("closing", manifests.closing(_CAMPAIGN)),
         _ok("enrolment", trustee("enrolment", _scope_key(0)), manifest=sealed),
         _ok("release", trustee("release", _release(1), 1), manifest=sealed),
@@ -177,6 +182,11 @@ def _bodies() -> list[Case]:
         ("issuance-negative", "issuer", "issuance", {"day": 20463, "issued": -16}),
         ("issuance-day-as-date", "issuer", "issuance", {"day": "2026-01-10", "issued": 16}),
         ("codes-of-none", "issuer", "codes", {"root": hash32, "number": 0}),
+        ("destruction-of-nothing", "issuer", "destruction", {"day": 20514, "keys": []}),
+        ("destruction-twice", "issuer", "destruction", {"day": 20514, "keys": ["tag", "tag"]}),
+        ("destruction-out-of-order", "issuer", "destruction", {"day": 20514, "keys": ["token", "tag"]}),
+        ("destruction-of-an-unknown-key", "issuer", "destruction", {"day": 20514, "keys": ["notice"]}),
+        ("destruction-without-day", "issuer", "destruction", {"keys": ["tag"]}),
         ("closing-without-day", "ledger", "closing", {}),
         ("closing-day-above-32-bits", "ledger", "closing", {"day": 2**32}),
         ("enrolment-of-small-order", "trustee", "enrolment", {"scope_key": encode_base64(bytes(32))}),
@@ -258,6 +268,7 @@ def _sequence() -> list[Case]:
 
 def _contradictions() -> list[Case]:
     sealed = manifests.contact(_CAMPAIGN)
+    first = manifests.manifest_notice(sealed)
     terms = _CAMPAIGN.issuers[0]
     two = manifests.manifest(2)
 
@@ -297,6 +308,19 @@ def _contradictions() -> list[Case]:
             manifest=two,
         ),
         _fails("opening-of-an-unlisted-issuer", MalformedError, opening("other.example", terms.token_key_id)),
+        _fails("mailing-where-no-contacts-are", MalformedError, organiser("mailing", _mailing()), _FIRST),
+        _fails(
+            "mailing-for-another-purpose",
+            MalformedError,
+            _notice(sealed, "organiser", "mailing", _mailing("fundraising"), first).to_bytes(),
+            first,
+            sealed,
+        ),
+        _fails(
+            "destruction-on-the-last-day",
+            MalformedError,
+            _destruction(None, ["tag"], _CAMPAIGN.closes).to_bytes(),
+        ),
         _fails(
             "closing-on-the-last-day",
             MalformedError,
@@ -315,8 +339,16 @@ def _contradictions() -> list[Case]:
     ]
 
 
+def _destruction(previous: Notice | None, destroyed: list[str], day: int = manifests.CLOSES + 1) -> Notice:
+    return _notice(_CAMPAIGN, "issuer", "destruction", {"day": day, "keys": destroyed}, previous)
+
+
 def _organisers(n: int, quorum: int) -> dict[str, Any]:
     return {"keys": [manifests.b64_key(seed) for seed in manifests.ORGANISER_SEEDS[:n]], "quorum": quorum}
+
+
+def _mailing(purpose: str = "confirmation") -> dict[str, Any]:
+    return {"template": keys.seed("template").hex(), "number": 40, "purpose": purpose}
 
 
 def _scope_key(i: int) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 import { createInterface } from "node:readline";
 import { RSABSSA } from "@cloudflare/blindrsa-ts";
 import * as pp from "@cloudflare/privacypass-ts";
+import { Aes128Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke/core";
+import * as shamir from "shamir-secret-sharing";
 
 const { BlindRSAMode, Client, Issuer, Origin, TokenRequest, convertRSASSAPSSToEnc } = pp.publicVerif;
 const { BLIND_RSA } = pp.TOKEN_TYPES;
@@ -18,6 +20,43 @@ const publicKey = (spki) =>
   crypto.subtle.importKey("spki", convertRSASSAPSSToEnc(unhex(spki)), PSS, true, ["verify"]);
 const privateKey = (pkcs8) => crypto.subtle.importKey("pkcs8", unhex(pkcs8), PSS, true, ["sign"]);
 const clients = [];
+const hpke = new CipherSuite({
+  kem: new DhkemX25519HkdfSha256(),
+  kdf: new HkdfSha256(),
+  aead: new Aes128Gcm(),
+});
+const utf8 = (text) => new TextEncoder().encode(text);
+const join = (...parts) => Buffer.concat(parts.map((part) => Uint8Array.from(part)));
+const sha256 = async (data) => new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+const buffer = (bytes) => new Uint8Array(bytes).buffer;
+
+async function sealBox(key, info, plaintext) {
+  const recipientPublicKey = await hpke.kem.deserializePublicKey(buffer(key));
+  const sealed = await hpke.seal({ recipientPublicKey, info: buffer(info) }, buffer(plaintext));
+  return join(new Uint8Array(sealed.enc), new Uint8Array(sealed.ct));
+}
+
+async function openBox(key, info, box) {
+  const recipientKey = await hpke.kem.importKey("raw", buffer(key), false);
+  const enc = buffer(box.slice(0, 32));
+  return new Uint8Array(await hpke.open({ recipientKey, enc, info: buffer(info) }, buffer(box.slice(32))));
+}
+
+const gcm = (key, usage) => crypto.subtle.importKey("raw", key, "AES-GCM", false, [usage]);
+const bodyOptions = (ctx, commit) => ({
+  name: "AES-GCM",
+  iv: new Uint8Array(12),
+  additionalData: join(utf8("sealed/1/body\0"), ctx, commit),
+});
+const shareInfo = async (ctx, i, commit, body) =>
+  join(utf8("sealed/1/share\0"), ctx, [i], await sha256(join(commit, body)));
+
+// GF(2^8) once more, bit by bit.
+function times(a, b) {
+  let product = 0;
+  for (; b; b >>= 1, a = (a << 1) ^ (a & 0x80 ? 0x11b : 0)) if (b & 1) product ^= a;
+  return product;
+}
 
 const operations = {
   // @cloudflare/blindrsa-ts
@@ -39,6 +78,62 @@ const operations = {
   async verify({ variant, token_key, msg, sig }) {
     const key = await publicKey(token_key);
     return { verified: await VARIANTS[variant].verify(key, unhex(sig), unhex(msg)) };
+  },
+
+  // shamir-secret-sharing: the x of a share is its last byte
+  async shamir_split({ secret, n, t }) {
+    return { shares: (await shamir.split(unhex(secret), n, t)).map(hex) };
+  },
+  async shamir_combine({ shares }) {
+    return { secret: hex(await shamir.combine(shares.map(unhex))) };
+  },
+
+  // @hpke/core
+  async hpke_seal({ public_key, info, plaintext }) {
+    return { box: hex(await sealBox(unhex(public_key), unhex(info), unhex(plaintext))) };
+  },
+  async hpke_open({ private_key, info, box }) {
+    return { plaintext: hex(await openBox(unhex(private_key), unhex(info), unhex(box))) };
+  },
+
+  // sealed/1 with these two and WebCrypto
+  async open_blob({ blob, ctx, private_keys, organiser_private_key }) {
+    const [data, context] = [unhex(blob), unhex(ctx)];
+    const [commit, body] = [data.slice(3, 35), data.slice(35, 355)];
+    const shares = [];
+    for (const [i, key] of Object.entries(private_keys)) {
+      const at = 355 + 81 * (i - 1);
+      shares.push(
+        await openBox(unhex(key), await shareInfo(context, i, commit, body), data.slice(at, at + 81)),
+      );
+    }
+    const key = await shamir.combine(shares);
+    const committed = await sha256(join(utf8("sealed/1/commit\0"), context, key));
+    if (hex(committed) !== hex(commit)) throw new Error("another key");
+    const options = bodyOptions(context, commit);
+    const inner = new Uint8Array(await crypto.subtle.decrypt(options, await gcm(key, "decrypt"), body));
+    const info = join(utf8("sealed/1/inner\0"), context);
+    return { contact: hex(await openBox(unhex(organiser_private_key), info, inner)) };
+  },
+  async seal_blob({ contact, ctx, organiser_key, trustee_keys, t, key, coefficients }) {
+    const [context, secret] = [unhex(ctx), unhex(key)];
+    const inner = await sealBox(
+      unhex(organiser_key),
+      join(utf8("sealed/1/inner\0"), context),
+      unhex(contact),
+    );
+    const commit = await sha256(join(utf8("sealed/1/commit\0"), context, secret));
+    const options = bodyOptions(context, commit);
+    const body = new Uint8Array(await crypto.subtle.encrypt(options, await gcm(secret, "encrypt"), inner));
+    const boxes = [];
+    for (const [at, publicKey] of trustee_keys.entries()) {
+      let share = new Uint8Array(32);
+      for (const c of [...coefficients.map(unhex).reverse(), secret])
+        share = share.map((y, k) => times(y, at + 1) ^ c[k]);
+      const info = await shareInfo(context, at + 1, commit, body);
+      boxes.push(await sealBox(unhex(publicKey), info, join(share, [at + 1])));
+    }
+    return { blob: hex(join([1, t, trustee_keys.length], commit, body, ...boxes)) };
   },
 
   // @cloudflare/privacypass-ts
@@ -68,6 +163,17 @@ const operations = {
     const origin = new Origin(BlindRSAMode.PSS, []);
     const parsed = pp.Token.deserialize(BLIND_RSA, unhex(token));
     return { verified: await origin.verify(parsed, await publicKey(token_key)) };
+  },
+  // For the benchmarks: how long it takes to verify so many, after each was seen once.
+  async time_tokens({ token_key, tokens }) {
+    const origin = new Origin(BlindRSAMode.PSS, []);
+    const key = await publicKey(token_key);
+    const parsed = tokens.map((token) => pp.Token.deserialize(BLIND_RSA, unhex(token)));
+    let verified = 0;
+    for (const token of parsed) verified += await origin.verify(token, key);
+    const began = performance.now();
+    for (const token of parsed) await origin.verify(token, key);
+    return { verified, seconds: (performance.now() - began) / 1000 };
   },
   async parse_challenges({ header }) {
     const parsed = pp.WWWAuthenticateHeader.parse(header);

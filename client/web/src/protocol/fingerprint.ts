@@ -1,4 +1,4 @@
-// The scope's fingerprint: eight words of a list of 2,048, the first 88 bits of the scope id. Protocol, Section 2.5.
+// The scope's fingerprint: eight words of a list of 2,048, the first 88 bits of the scope id. Protocol, Section 2.6.
 import { toBigInt } from "./bytes.ts";
 
 const BITS = 88n;

@@ -1,0 +1,62 @@
+"""Issuance over HTTP, beside the bare signatures of ``openssl speed`` on as many cores.
+
+The sessions are proved before; each request is a person's first, checked, signed, and its quota durable
+before the answer. The load generator runs on the same cores.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+from pathlib import Path
+
+import load
+from yardstick import openssl_speed
+
+ROUNDS = 3
+SECONDS = 5
+PEOPLE_PER_S = 6000  # more than any round signs
+CONNECTIONS = 64
+BEARER_CHARS = 43
+REQUEST_BYTES = 259
+
+
+def issue(folder: Path) -> dict[str, float]:
+    """``issue.http_*``."""
+    cores = os.cpu_count() or 1
+    rounds: list[tuple[float, load.Load]] = []
+    for number in range(ROUNDS):
+        sign, _ = openssl_speed(cores)
+        rounds.append((sign, _round(folder / f"issue-{number}")))
+    errors = sum(result.errors for _, result in rounds)
+    if errors:
+        raise SystemExit(f"issue: {errors} requests were not answered with a signature")
+    return {
+        "issue.http_rate": statistics.median(result.rate for _, result in rounds),
+        "issue.http_p50_ms": statistics.median(result.p50_ms for _, result in rounds),
+        "issue.http_p99_ms": statistics.median(result.p99_ms for _, result in rounds),
+        "issue.openssl_multi_sign_per_s": statistics.median(sign for sign, _ in rounds),
+        "issue.http_over_openssl": statistics.median(result.rate / sign for sign, result in rounds),
+    }
+
+
+def _round(folder: Path) -> load.Load:
+    folder.mkdir()
+    requests, port = folder / "requests", load.free_port()
+    people = SECONDS * PEOPLE_PER_S
+    command = ["issuer_server.py", str(port), str(folder), str(requests), str(people)]
+    try:
+        with load.server(command, port):
+            return _post(port, requests)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _post(port: int, requests: Path) -> load.Load:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--timeout", "10s"]
+    command += ["-s", str(load.BENCH / "issue.lua"), f"http://127.0.0.1:{port}", "--"]
+    command += [str(requests), str(BEARER_CHARS), str(REQUEST_BYTES)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS + 30)
+    return load.result(ran.stdout)

@@ -1,0 +1,102 @@
+"""What a monitor keeps of a fault, for people who trust neither the ledger nor the monitor.
+
+Two checkpoints that contradict each other, an accusation, or a receipt of an entry that must not be there,
+are checked by anybody. A report is signed by nobody; another audit of the same checkpoint writes the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from headcount import accusation as accusations
+from headcount import output_file
+from headcount.misbehaviour import save_evidence
+from headcount.pledge_file import PledgeFile
+from headcount.report_file import report_bytes
+from headcount_ledger.audit import AuditReport
+from headcount_ledger.reader.view import LedgerView, open_ledger
+from headcount_spec.accusation import Preimage
+from headcount_spec.errors import ConfigurationError, MisbehaviourError, ProtocolError
+from headcount_spec.merkle import leaf_hash
+from headcount_spec.policy import Policy
+from headcount_spec.promise import Promise
+from headcount_spec.scope import NO_SEALED_HASH
+from headcount_spec.tile import Fetch
+from headcount_spec.tlog_proof import TlogProof, verify_tlog_proof
+
+MAX_ENTRIES = 16  # of one report that get a proof each
+_CONTRADICTIONS = ("forked-ledger", "rolled-back-ledger")
+
+
+class EvidenceFolder:
+    """A folder of files that are named by their content."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def of_contradiction(self, report: AuditReport, remembered: Sequence[bytes]) -> list[str]:
+        """The checkpoints that the ledger cannot have signed both."""
+        if not remembered or not any(fault.code in _CONTRADICTIONS for fault in report.faults):
+            return []
+        self._make()
+        says = f"{report.origin} has signed checkpoints that contradict each other"
+        path = save_evidence(MisbehaviourError(says, (*remembered, report.checkpoint)), self.folder)
+        return [] if path is None else [path.name]
+
+    def of_report(self, report: AuditReport, policy: Policy) -> list[str]:
+        """The report with its faults."""
+        return [self._write("report", ".json", report_bytes(report, policy))]
+
+    def of_entries(
+        self, report: AuditReport, policy: Policy, fetch: Fetch
+    ) -> dict[tuple[str, int], list[str]]:
+        """By code and index, a receipt of each entry that must not be there and was signed all the same."""
+        places = [(fault.code, fault.index) for fault in report.faults if fault.index is not None]
+        found: dict[tuple[str, int], list[str]] = {}
+        try:
+            view = open_ledger(fetch, policy)
+        except ProtocolError:
+            return found
+        if view.raw != report.checkpoint:
+            return found  # it has moved on meanwhile: the next look finds the same fault
+        for code, index in places[:MAX_ENTRIES]:
+            proof = _receipt(view, index)
+            if proof is not None:
+                found[code, index] = [self._write(f"entry-{index}", ".tlog-proof", proof)]
+        return found
+
+    def of_promise(self, content: PledgeFile, promise: Promise, view: LedgerView) -> list[str]:
+        """The accusation, once the ledger's own seals show that the day has passed."""
+        preimage = Preimage(content.manifest.scope_id, content.choice, content.revision_key, NO_SEALED_HASH)
+        try:
+            first = accusations.find_manifest(view, content.manifest.scope_id)
+            made, _ = accusations.build(promise, preimage, view, first)
+        except ProtocolError:
+            return []
+        return [self._write("broken-promise", ".accusation", made.to_bytes())]
+
+    def _write(self, name: str, suffix: str, data: bytes) -> str:
+        self._make()
+        path = self.folder / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}{suffix}"
+        if not path.exists():
+            output_file.write(path, data)
+        return path.name
+
+    def _make(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ConfigurationError(f"cannot write to {self.folder.name}: {exc.strerror}") from exc
+
+
+def _receipt(view: LedgerView, index: int) -> bytes | None:
+    """Of an entry as it is served; None if it is not what the ledger has signed."""
+    try:
+        entry = view.entry(index)
+        proof = TlogProof(index, tuple(view.reader.inclusion_proof(index)), view.raw, entry)
+        verify_tlog_proof(proof, leaf_hash(entry), view.policy)
+    except (ProtocolError, ValueError):  # there may be no such place
+        return None
+    return proof.to_bytes()
