@@ -8,7 +8,7 @@ import nodejs
 import vectors
 from headcount_spec import unicode14
 
-TESTS = ["crypto.test.js", "parsers.test.js", "vectors.test.js"]
+TESTS = ["crypto.test.js", "parsers.test.js", "sealed.test.js", "vectors.test.js"]
 
 
 @pytest.mark.parametrize("name", TESTS)
