@@ -46,7 +46,7 @@ export function checkCatalogues(catalogues: Record<string, Catalogue>): void {
 
 /** Throws an Error that names a key which a template asks for and no catalogue has; scripts are checked by their types. */
 export function checkTemplates(reference: Catalogue): void {
-  const templates = resolve(here, "../../node/headcount_node/site/templates");
+  const templates = resolve(here, "../../node/headcount_node/site/templates/site");
   let names: string[];
   try {
     names = readdirSync(templates);
