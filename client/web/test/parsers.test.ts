@@ -5,13 +5,19 @@ import { join } from "node:path";
 import test from "node:test";
 import { parseAccusation } from "../src/protocol/accusation.ts";
 import { fromHex, hex, utf8, type Bytes } from "../src/protocol/bytes.ts";
+import { parseCertificate } from "../src/protocol/certificate.ts";
 import { parseCheckpoint } from "../src/protocol/checkpoint.ts";
+import { parseContact } from "../src/protocol/contact.ts";
+import { parseDeposit, parseErasure } from "../src/protocol/deposit.ts";
 import { parseEntry } from "../src/protocol/entry.ts";
 import { MalformedError } from "../src/protocol/errors.ts";
 import { canonicalise, parseCanonical, parseJson } from "../src/protocol/jcs.ts";
+import { parseLevel } from "../src/protocol/level.ts";
+import { parsePack } from "../src/protocol/pack.ts";
 import { Policy } from "../src/protocol/policy.ts";
 import { parsePromise } from "../src/protocol/promise.ts";
 import { parseManifest } from "../src/protocol/scope.ts";
+import { parseBlob } from "../src/protocol/sealed.ts";
 import { decodeBase64, decodeBase64url, parseDay, parseDecimal } from "../src/protocol/text.ts";
 import { parseProof } from "../src/protocol/tlog_proof.ts";
 import { parseChallenge, parseToken } from "../src/protocol/token.ts";
@@ -22,7 +28,10 @@ const folder = process.env.HEADCOUNT_VECTORS ?? join(import.meta.dirname, "../..
 
 const PARSERS: Record<string, (data: Bytes) => unknown> = {
   parseAccusation, parseCheckpoint, parseEntry, parsePromise, parseManifest, parseProof, parseChallenge, parseToken,
-  decodeTotals, parsePledgeFile, parseJson, parseCanonical,
+  decodeTotals, parsePledgeFile, parseJson, parseCanonical, parseCertificate, parseContact, parseDeposit, parseErasure,
+  parsePack,
+  blob: (data) => parseBlob(data, 3, 5),
+  level: (data) => parseLevel(new TextDecoder().decode(data)),
   policy: (data) => Policy.fromBytes(data),
 };
 

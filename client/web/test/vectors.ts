@@ -10,8 +10,9 @@ import { concat, equal, fromBigInt, fromHex, hex, toBigInt, utf8, type Bytes } f
 import { openCheckpoint, parseCheckpoint } from "../src/protocol/checkpoint.ts";
 import { verifyCosignature } from "../src/protocol/cosignature.ts";
 import { publicKey } from "../src/protocol/ed25519.ts";
+import { encodeCertificate, parseCertificate, reachedMessage, verifyCertificate } from "../src/protocol/certificate.ts";
 import { parseEntry } from "../src/protocol/entry.ts";
-import { MalformedError, NotFoundError, ProofError, SignatureError } from "../src/protocol/errors.ts";
+import { MalformedError, NotFoundError, OpeningError, ProofError, SignatureError } from "../src/protocol/errors.ts";
 import "../src/protocol/fallbacks.ts";
 import { fingerprint } from "../src/protocol/fingerprint.ts";
 import { leafHash, root, rootFromSubtrees, verifyConsistency, verifyInclusion } from "../src/protocol/merkle.ts";
@@ -19,13 +20,17 @@ import {
   encodeNote, formatVkey, makeKey, parseNote, parsePrivateKey, parseVkey, verifyNote,
 } from "../src/protocol/note.ts";
 import { author, verifyNotice } from "../src/protocol/notice.ts";
+import { encodePack, parsePack, verifyPack } from "../src/protocol/pack.ts";
 import { encodePledge, nonce } from "../src/protocol/pledge.ts";
 import { Policy, encodePolicy } from "../src/protocol/policy.ts";
 import { encodePromise, parsePromise, verifyPromise } from "../src/protocol/promise.ts";
 import { encodeRevision, revisionMessage } from "../src/protocol/revision.ts";
 import { challengeOf, deadlineDay, parseManifest } from "../src/protocol/scope.ts";
 import { chainExtend, chainStart } from "../src/protocol/seal.ts";
+import { encodeBlob, openBody, openInner, openOuter, openShare, parseBlob, sealingContext } from "../src/protocol/sealed.ts";
 import { blinding, revisionSeed } from "../src/protocol/seed.ts";
+import { combine, split } from "../src/protocol/shamir.ts";
+import { sha256 } from "../src/protocol/sha256.ts";
 import { decodeTokenKey, encodeTokenKey, tokenKeyId } from "../src/protocol/spki.ts";
 import { checkRevisionKey, verifyStrict } from "../src/protocol/strict.ts";
 import { TileReader, decodeBundle, newBundles, newTiles, parsePath, tilePath } from "../src/protocol/tile.ts";
@@ -50,6 +55,11 @@ function same(item: Case, found: Case): void {
 }
 
 const hexOf = (item: Case, ...names: string[]): Bytes[] => names.map((name) => fromHex(item[name]));
+
+/** Hex by number, in the order of the file. */
+function numbered(items: Record<string, string>): Map<number, Bytes> {
+  return new Map(Object.entries(items).map(([i, value]) => [Number(i), fromHex(value)]));
+}
 
 const TOKEN_CHECKS: Record<string, (data: Bytes) => [Bytes, Case]> = {
   challenge(data) {
@@ -189,6 +199,53 @@ export const CHECKS: Record<string, Check> = {
       salt: hex(salt),
       r: hex(fromBigInt(r, 256)),
       blinded_msg: hex(blindedMsg),
+    });
+  },
+
+  "shamir.json"(item) {
+    const secret = combine(numbered(item.subset));
+    if (hex(sha256(secret)) !== item.secret_hash) throw new OpeningError("another secret");
+    same(item, { secret: hex(secret), shares: split(secret, item.coefficients.map(fromHex), item.n).map(hex) });
+  },
+
+  async "sealed.json"(item) {
+    const [scope, key, organiser] = hexOf(item, "scope_id", "revision_key", "organiser_private_key") as [Bytes, Bytes, Bytes];
+    const ctx = sealingContext(scope, key);
+    const data = fromHex(item.blob);
+    const blob = parseBlob(data, item.t, item.n);
+    assert.deepEqual(encodeBlob(blob), data);
+    const privateKeys = numbered(item.private_keys);
+    const shares = new Map<number, Bytes>();
+    for (const [i, privateKey] of privateKeys) shares.set(i, await openShare(blob, ctx, i, privateKey));
+    const inner = await openBody(blob, ctx, shares);
+    const { channel, value } = await openInner(inner, ctx, organiser);
+    const shown = Object.fromEntries(Array.from(shares, ([i, share]) => [String(i), hex(share)]));
+    same(item, { shares: shown, key: hex(combine(shares)), inner: hex(inner), channel, contact: value });
+    assert.deepEqual(await openOuter(blob, ctx, privateKeys, [[...privateKeys.keys()]]), inner);
+  },
+
+  async "certificates.json"(item) {
+    const data = octets(item, "certificate");
+    const certificate = parseCertificate(data);
+    assert.deepEqual(encodeCertificate(certificate), data);
+    const reached = await verifyCertificate(certificate, parseManifest(octets(item, "contacts")));
+    const message = hex(reachedMessage(reached));
+    same(item, { message, signers: certificate.signers, scope_id: reached.scope, live: reached.live });
+  },
+
+  async "packs.json"(item) {
+    const data = octets(item, "pack");
+    const pack = parsePack(data);
+    assert.deepEqual(encodePack(pack), data);
+    const found = await verifyPack(pack, Policy.fromBytes(octets(item, "policy")));
+    same(item, {
+      scope_id: found.manifest.scope,
+      size: found.checkpoint.size,
+      growth: found.growth.map(({ batch, day, gross, live }) => [batch, day, gross, live]),
+      issued: Object.fromEntries(Array.from(found.issued, ([name, said]) => [name, said.body.issued])),
+      reached: found.reached?.count.batch ?? null,
+      closed: found.closed?.count.batch ?? null,
+      cosigners: found.cosigners.map((cosigner) => [...cosigner]),
     });
   },
 

@@ -23,6 +23,10 @@ export class UnknownKeyError extends VerificationError {
 export class ChallengeError extends VerificationError {
   override readonly code = "wrong-challenge";
 }
+/** Something sealed does not open: another key or context, too few shares, or changed bytes. */
+export class OpeningError extends VerificationError {
+  override readonly code = "cannot-open";
+}
 /** The request is understood and the rules forbid it; nothing was changed. */
 export class RefusedError extends ProtocolError {
   override readonly code: string;

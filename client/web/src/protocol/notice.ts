@@ -92,7 +92,10 @@ function fits(statement: Statement, name: string, manifest: Manifest): boolean {
     const issuer = manifest.issuers.find((item) => `issuer:${item.name}` === name);
     return `issuer:${body.issuer as string}` === name && body.token_key_id === hex(issuer!.tokenKeyId);
   }
-  if (type === "closing") return (body.day as number) > manifest.closes;
+  if (type === "mailing") return manifest.contacts?.purposes.some((purpose) => purpose.name === body.purpose) ?? false;
+  if (type === "closing" || (statement.role === "issuer" && type === "destruction")) {
+    return (body.day as number) > manifest.closes;
+  }
   if (statement.role === "trustee") {
     const trustee = manifest.trustees?.members.find((item) => `trustee:${item.name}` === name);
     const key =

@@ -2,14 +2,15 @@
 import { equal, hex, type Bytes } from "./bytes.ts";
 import { MalformedError, ScopeClosedError } from "./errors.ts";
 import { parseCanonical, type Json } from "./jcs.ts";
+import { parseLevel } from "./level.ts";
 import { LANGUAGE, LINE, Members, checkUnique, type Labels } from "./members.ts";
 import { MAX_ISSUERS, NO_SEALED_HASH, PLAIN, SEALED } from "./pledge.ts";
 import { Policy } from "./policy.ts";
 import { scopeHash } from "./scope_id.ts";
 import {
-  LEVEL, MAX_LABEL_CHARS, MAX_TEXT_CHARS, ORIGIN, readAction, readContinues, readIssuer, readLedger, readOption,
-  readOrganisers, readTier, readTrustees, type ActionDate, type Continues, type IssuerTerms, type LedgerTerms,
-  type Option, type OrganiserTerms, type Tier, type TrusteeTerms,
+  MAX_LABEL_CHARS, MAX_TEXT_CHARS, ORIGIN, readAction, readContacts, readContinues, readIssuer, readLedger, readOption,
+  readOrganisers, readTier, readTrustees, type ActionDate, type ContactTerms, type Continues, type IssuerTerms,
+  type LedgerTerms, type Option, type OrganiserTerms, type Tier, type TrusteeTerms,
 } from "./terms.ts";
 import { formatDay } from "./text.ts";
 import { TOKEN_TYPE, challengeDigest, tokenInput, type TokenChallenge } from "./token.ts";
@@ -39,10 +40,11 @@ export interface Manifest {
   readonly threshold: number;
   readonly tiers: readonly Tier[];
   readonly action: ActionDate | undefined;
-  readonly level: string; // one attester's name, or several joined by "+"
+  readonly level: string; // level.parseLevel reads it
   readonly issuers: readonly IssuerTerms[];
   readonly organisers: OrganiserTerms;
   readonly trustees: TrusteeTerms | undefined;
+  readonly contacts: ContactTerms | undefined;
   readonly ledger: LedgerTerms;
   readonly witnesses: string; // tlog-policy without logs
   readonly origins: readonly string[];
@@ -81,10 +83,11 @@ export function parseManifest(data: Bytes): Manifest {
     threshold: members.integer("threshold", 1),
     tiers: readTiers(members, languages),
     action: members.has("action") ? readAction(members.object("action"), languages) : undefined,
-    level: members.text("level", 100, LEVEL),
+    level: members.decoded("level", (text) => (parseLevel(text), text)),
     issuers: readIssuers(members),
     organisers: readOrganisers(members.object("organisers")),
     trustees: members.has("trustees") ? readTrustees(members.object("trustees")) : undefined,
+    contacts: members.has("contacts") ? readContacts(members.object("contacts"), languages) : undefined,
     ledger: readLedger(members.object("ledger")),
     witnesses: readWitnesses(members),
     origins: members.texts("origins", 1, 64, 300, ORIGIN),
@@ -110,6 +113,9 @@ function check(manifest: Manifest): void {
   if (!manifest.parent && needsParent) throw new MalformedError("manifest.parent: missing");
   if (manifest.kind === "contact" && (!manifest.trustees || manifest.options.length)) {
     throw new MalformedError("manifest: a contact scope has trustees and no options");
+  }
+  if ((manifest.kind === "contact") !== (manifest.contacts !== undefined)) {
+    throw new MalformedError("manifest.contacts: in a contact scope and only there");
   }
 }
 

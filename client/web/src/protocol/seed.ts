@@ -20,6 +20,16 @@ export async function blinding(
   return { salt, r: 1n + (toBigInt(wide) % (modulus - 1n)) };
 }
 
+/**
+ * The key of a sealed blob, and t - 1 coefficients of the polynomial that shares it, 32 bytes each; info is the context
+ * and the hash of what the key is to cover.
+ */
+export async function sealing(seed: Bytes, info: Bytes, t: number): Promise<{ key: Bytes; coefficients: Bytes[] }> {
+  const shares = t > 1 ? await derive(seed, "shares", info, 32 * (t - 1)) : new Uint8Array(0);
+  const coefficients = Array.from({ length: t - 1 }, (_, i) => shares.slice(32 * i, 32 * i + 32));
+  return { key: await derive(seed, "sealing", info, 32), coefficients };
+}
+
 async function derive(seed: Bytes, label: string, info: Bytes, size: number): Promise<Bytes> {
   const key = await crypto.subtle.importKey("raw", seed, "HKDF", false, ["deriveBits"]);
   const full = concat(utf8(`headcount/seed/v1/${label}\0`), info);

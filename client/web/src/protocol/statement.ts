@@ -9,6 +9,7 @@ import { BLS_SIGNATURE_BYTES, MAX_LABEL_CHARS, SERVER_NAME } from "./terms.ts";
 
 const MAX_STATEMENT_BYTES = 63_900; // with sixteen signatures the entry stays below 65,535
 const ISSUANCE_STEP = 16;
+const DESTRUCTIBLE = ['["tag"]', '["token"]', '["tag","token"]']; // an issuer's keys of a scope
 export const NO_PREVIOUS: Bytes = new Uint8Array(32);
 
 export interface Statement {
@@ -82,6 +83,13 @@ const BODIES: Readonly<Record<string, Check>> = Object.assign(Object.create(null
   "issuer codes": (members) => {
     members.hex32("root");
     members.integer("number", 1);
+  },
+  "issuer destruction": (members) => {
+    members.integer("day", 0, 2 ** 32 - 1);
+    const keys = members.take("keys");
+    if (!DESTRUCTIBLE.includes(JSON.stringify(keys))) {
+      throw new MalformedError("body.keys: not tag, token or both in this order");
+    }
   },
   "trustee enrolment": scopeKey,
   "trustee release": (members) => {

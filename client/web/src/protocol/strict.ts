@@ -1,7 +1,8 @@
-// Ed25519 with the checks that make every implementation agree, and the fallback for browsers without it.
+// Ed25519 with the checks that make every implementation agree, and the fallback for browsers without it or X25519.
 //
-// A chunk of its own: @noble/curves is fetched only for a revision, or where WebCrypto has no Ed25519.
-import { ed25519 } from "@noble/curves/ed25519.js";
+// A chunk of its own: @noble/curves is fetched only for a revision, or where WebCrypto has not both.
+import type { X25519 } from "./agreement.ts";
+import { ed25519, x25519 } from "@noble/curves/ed25519.js";
 import { sha512 } from "@noble/hashes/sha2.js";
 import { concat, equal, littleEndian, type Bytes } from "./bytes.ts";
 import { verify as verifyPlain, type Ed25519 } from "./ed25519.ts";
@@ -49,6 +50,11 @@ export const noble: Ed25519 = {
   },
   sign: (seed, message) => ed25519.sign(message, seed),
   publicKey: (seed) => ed25519.getPublicKey(seed),
+};
+
+export const nobleAgreement: X25519 = {
+  publicKey: (key) => x25519.getPublicKey(key),
+  agree: (key, other) => x25519.getSharedSecret(key, other),
 };
 
 function ed25519Hash(r: Uint8Array, key: Uint8Array, message: Uint8Array): bigint {

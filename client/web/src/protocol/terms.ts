@@ -1,7 +1,10 @@
-// The parts of a scope's manifest: options, tiers, action date, issuers, organisers, trustees, ledger.
+// The parts of a scope's manifest: options, tiers, action date, issuers, organisers, trustees, contacts,
+// ledger.
 import { hex, type Bytes } from "./bytes.ts";
+import { CHANNELS, type Channel } from "./contact.ts";
 import { checkAgreementKey, checkPublicKey } from "./ed25519.ts";
 import { MalformedError } from "./errors.ts";
+import { MAX_PARTS, NAME_FORM } from "./level.ts";
 import { LINE, checkUnique, type Labels, type Members } from "./members.ts";
 import { ED25519, parseVkey, type VerificationKey } from "./note.ts";
 import { decodeTokenKey, tokenKeyId } from "./spki.ts";
@@ -9,7 +12,9 @@ import { decodeTokenKey, tokenKeyId } from "./spki.ts";
 export const MAX_LABEL_CHARS = 300;
 export const MAX_TEXT_CHARS = 4000;
 export const MAX_ORGANISERS = 16;
-const MAX_TRUSTEES = 32;
+export const MAX_TRUSTEES = 32; // a sealed contact carries 81 bytes for each
+const MAX_PURPOSES = 16;
+const MAX_SLIPS = 2 ** 32 - 1;
 const BLS_KEY_BYTES = 48;
 export const BLS_SIGNATURE_BYTES = 96;
 
@@ -20,8 +25,6 @@ export const SERVER_NAME = new RegExp(`^${HOST}$`); // RFC 9577, Section 2.1
 export const ORIGIN = new RegExp(`^https?://${HOST}$`); // RFC 6454, Section 6.2
 // RFC 3986 without user info, query, fragment, percent-encoding and dot segments.
 export const URL_FORM = new RegExp(`^https?://${HOST}(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`);
-const ATTESTER = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
-export const LEVEL = /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\+[a-z0-9]+(?:-[a-z0-9]+)*)*$/;
 const TIME_ZONE = /^UTC$|^[A-Z][A-Za-z0-9_+-]*(?:\/[A-Z][A-Za-z0-9_+-]*){1,2}$/;
 
 export interface Option {
@@ -43,7 +46,9 @@ export interface IssuerTerms {
   readonly tokenKey: Bytes; // SPKI, of this scope alone
   readonly tokenKeyId: Bytes;
   readonly noticeKey: Bytes;
-  readonly attesters: readonly string[];
+  readonly attesters: readonly string[]; // all of them are asked, or so many as the level says
+  readonly slips: number | undefined; // at most so many on its code sheets
+  readonly returning: readonly string[]; // ways to be recognised by who was checked at this issuer before
 }
 export interface OrganiserTerms {
   readonly keys: readonly Bytes[];
@@ -59,6 +64,17 @@ export interface Trustee {
 export interface TrusteeTerms {
   readonly t: number;
   readonly members: readonly Trustee[];
+}
+/** One thing for which people may be written to. */
+export interface Purpose {
+  readonly name: string; // as mailings name it
+  readonly text: Labels;
+}
+/** To whom contacts are sealed inside the trustees' layer, and what they may be used for. */
+export interface ContactTerms {
+  readonly key: Bytes; // X25519, the organiser's
+  readonly channels: readonly Channel[]; // those that the organiser can use
+  readonly purposes: readonly Purpose[]; // nothing else is ever sent
 }
 export interface LedgerTerms {
   readonly origin: string;
@@ -105,7 +121,9 @@ export function readIssuer(members: Members): IssuerTerms {
     tokenKey,
     tokenKeyId: tokenKeyId(tokenKey),
     noticeKey: members.base64("notice_key", checkPublicKey),
-    attesters: members.texts("attesters", 1, 8, 32, ATTESTER),
+    attesters: members.texts("attesters", 1, MAX_PARTS, 32, NAME_FORM),
+    slips: members.has("slips") ? members.integer("slips", 1, MAX_SLIPS) : undefined,
+    returning: members.has("returning") ? members.texts("returning", 1, MAX_PARTS, 32, NAME_FORM) : [],
   };
   members.finish();
   return issuer;
@@ -138,6 +156,26 @@ export function readTrustees(members: Members): TrusteeTerms {
   const terms = { t: members.integer("t", 1, trustees.length), members: trustees };
   members.finish();
   return terms;
+}
+
+export function readContacts(members: Members, languages: readonly string[]): ContactTerms {
+  const key = members.base64("key", checkAgreementKey);
+  const channels = members.texts("channels", 1, CHANNELS.length, 32, NAME_FORM).map((name) => {
+    const channel = CHANNELS.find((known) => known === name);
+    if (channel === undefined) throw new MalformedError(`${members.path}.channels: unknown`);
+    return channel;
+  });
+  const purposes = members.objects("purposes", 1, MAX_PURPOSES).map((item) => {
+    const purpose = {
+      name: item.text("name", 32, NAME_FORM),
+      text: item.labels("text", languages, MAX_LABEL_CHARS, LINE),
+    };
+    item.finish();
+    return purpose;
+  });
+  checkUnique(purposes.map((purpose) => purpose.name), `${members.path}.purposes`);
+  members.finish();
+  return { key, channels, purposes };
 }
 
 export function readLedger(members: Members): LedgerTerms {
