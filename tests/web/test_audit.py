@@ -13,6 +13,7 @@ import corrupter
 import ledgers
 import manifests
 import nodejs
+import rules
 from headcount_ledger.audit import AuditReport, Receipt, audit
 from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.merkle import LeafHash
@@ -84,6 +85,18 @@ def test_both_audits_say_the_same_of_an_attack(auditor: Auditor, attack: str, st
     mine = auditor(case.ledger, case.remembered, case.receipts)["report"]
     assert attack in {fault["code"] for fault in mine["faults"]}
     assert differs(mine, theirs) == []
+
+
+def test_both_audits_say_the_same_of_every_broken_rule(auditor: Auditor) -> None:
+    wrong = {}
+    for number, (code, make) in enumerate(rules.RULES):
+        ledger = make()
+        mine = auditor(ledger)["report"]
+        assert code in {fault["code"] for fault in mine["faults"]}
+        found = differs(mine, audit(ledger.fetch, ledger.policy))
+        if found:
+            wrong[number, code] = found
+    assert wrong == {}
 
 
 def unusual() -> Iterator[tuple[str, Ledger]]:
