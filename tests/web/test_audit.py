@@ -13,6 +13,7 @@ import corrupter
 import ledgers
 import manifests
 import nodejs
+import rules
 from headcount_ledger.audit import AuditReport, Receipt, audit
 from headcount_spec.checkpoint import Checkpoint
 from headcount_spec.merkle import LeafHash
@@ -86,6 +87,38 @@ def test_both_audits_say_the_same_of_an_attack(auditor: Auditor, attack: str, st
     assert differs(mine, theirs) == []
 
 
+def test_both_audits_say_the_same_of_every_broken_rule(auditor: Auditor) -> None:
+    wrong = {}
+    for number, (code, make) in enumerate(rules.RULES):
+        ledger = make()
+        mine = auditor(ledger)["report"]
+        assert code in {fault["code"] for fault in mine["faults"]}
+        found = differs(mine, audit(ledger.fetch, ledger.policy))
+        if found:
+            wrong[number, code] = found
+    assert wrong == {}
+
+
+def with_checks(*attesters: str, **more: Any) -> list[dict[str, Any]]:
+    return [manifests.issuer(0, token_key=7) | {"attesters": list(attesters)} | more]
+
+
+# Terms that the linter takes or refuses.
+TERMS: dict[str, dict[str, Any]] = {
+    "all-of": {"level": "email+device", "issuers": with_checks("email", "device")},
+    "other-order": {"level": "email+device", "issuers": with_checks("device", "email")},
+    "choice": {"level": "2-of:email,oidc,device", "issuers": with_checks("email", "oidc", "device")},
+    "choice-of-less": {"level": "2-of:email,oidc,device", "issuers": with_checks("email", "oidc")},
+    "slips-without-sheet": {"issuers": with_checks("email", slips=9)},
+    "returning": {"issuers": with_checks("email", returning=["passkey"])},
+    "returning-by-slip": {
+        "level": "in-person",
+        "issuers": with_checks("in-person", slips=9, returning=["passkey"]),
+    },
+}
+CONTACTS: dict[str, dict[str, Any]] = {"good": {"threshold": 3}, "other-threshold": {"threshold": 9}}
+
+
 def unusual() -> Iterator[tuple[str, Ledger]]:
     """Ledgers with one rule broken each, and some with none."""
     one = manifests.manifest(threshold=3, min_batch=2)
@@ -134,6 +167,17 @@ def unusual() -> Iterator[tuple[str, Ledger]]:
         "same-title",
         ledgers.build((terms, Batch(OPENS - 1, raw(manifests.manifest_notice(same_title))))),
     )
+    gone = (rules.destruction("token"), rules.destruction("tag", "token", day=CLOSES + 3))
+    yield "destroyed-keys", rules.after_destruction(*gone)
+    yield "successor", rules.successor_from(1)
+    yield "slips-within-the-cap", rules.sheets_of(3, 2)
+    for name, changes in TERMS.items():
+        other = manifests.manifest(title=manifests.both(name, name), **changes)
+        yield f"terms-{name}", ledgers.build((Batch(OPENS - 1, raw(manifests.manifest_notice(other))),))
+    for name, changes in CONTACTS.items():
+        other = manifests.contact(one, **changes)
+        batch = Batch(OPENS - 1, raw(*notices, opening, manifests.manifest_notice(other)))
+        yield f"contact-{name}", ledgers.build((batch,))
     shared_key = manifests.manifest(threshold=5, title=manifests.both("Other", "Autre"))
     yield (
         "shared-key",

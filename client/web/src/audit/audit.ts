@@ -19,7 +19,7 @@ import { Ahead, Files } from "./files.ts";
 import { checkHints } from "./hint.ts";
 import { checkReceipt, compareReceipt, type HeldReceipt, type Receipt, type ReceiptState } from "./receipt.ts";
 import { Recount, type RecountState, type Slot } from "./recount.ts";
-import { AuditReport, scopeCount, type BatchRow } from "./report.ts";
+import { AuditReport, scopeCounts, type BatchRow } from "./report.ts";
 import { InlineScanner, type Scanner } from "./scanner.ts";
 import { SealAudit, type SealsState } from "./seals.ts";
 import { Differences, type DifferencesState } from "./strangers.ts";
@@ -32,7 +32,7 @@ const SNAPSHOT_BLOCKS = 256; // 65,536 entries
 
 /** What is kept between two runs; it goes through structuredClone (IndexedDB) and is trusted: it never leaves the device. */
 export interface Snapshot {
-  readonly version: 1;
+  readonly version: 2;
   readonly origin: string;
   readonly checkpoint: Bytes; // under which it was made
   readonly block: number; // the next one
@@ -390,7 +390,7 @@ class Audit {
   #snapshot(judged: JudgedCheckpoint, block: number): Snapshot {
     const { signed } = judged;
     return {
-      version: 1,
+      version: 2,
       origin: signed.checkpoint.origin,
       checkpoint: signed.raw,
       block,
@@ -422,7 +422,7 @@ class Audit {
       batches: this.#seals.nextBatch,
       faults: this.#faults.placed((index) => this.#batchOf(index)),
       faultsOmitted: this.#faults.omitted,
-      scopes: Object.fromEntries(scopes.map(([id, scope]) => [id, scopeCount(scope)])),
+      scopes: scopeCounts(new Map(scopes), this.#rows),
       titles: Object.fromEntries(scopes.map(([id, scope]) => [id, scope.manifest.title])),
       trusts: this.#trusts(cosigners),
       receipts: this.#states,

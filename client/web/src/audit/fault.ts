@@ -9,7 +9,7 @@ export const CODES = [
   "added-entry", "malformed-entry", "unknown-scope", "refused-terms", "missing-opening", "wrong-opening", "forged-notice",
   "notice-sequence", "forged-revision", "wrong-revision", "late-revision",
   "wrong-day", "early-entry", "late-entry", "wrong-closing", "batch-below-minimum", "wrong-issuance",
-  "issuance-below-pledges", "missing-issuance",
+  "issuance-below-pledges", "too-many-slips", "missing-issuance",
   "broken-promise",
 ] as const;
 export type Code = (typeof CODES)[number];

@@ -37,7 +37,7 @@ export async function openKeeper(): Promise<Keeper> {
   return {
     async load(ledger) {
       const found = (await run("readonly", (table) => table.get(ledger))) as Snapshot | undefined;
-      return found?.version === 1 ? found : undefined; // of an older page: recounted from the beginning
+      return found?.version === 2 ? found : undefined; // of an older page: recounted from the beginning
     },
     async save(ledger, snapshot) {
       // A full disk only costs the next visit its head start.

@@ -154,6 +154,13 @@ export class Recount {
     if (origin !== this.#origin || !this.#logKeys.includes(formatVkey(key))) {
       problems.push("its pledges count in another ledger");
     }
+    if (manifest.continues) {
+      const { scope, seal } = manifest.continues;
+      const before = this.scopes.get(hex(scope));
+      if (!before || before.tally.batch > seal || seal >= batch) {
+        problems.push("it continues a scope, or from a seal, that was not there");
+      }
+    }
     if (problems.length) {
       const place = { batch, index: placed.index, offset: placed.offset };
       this.#faults.add("refused-terms", `${quoted(titleText(manifest))}: ${problems.join("; ")}`, place);

@@ -32,9 +32,18 @@ export interface ScopeCount {
   readonly opens: string;
   readonly closes: string;
   readonly closed: boolean; // its closing batch is there
+  readonly total?: number; // the count with what the scope continues; of successors only
+  readonly parts?: readonly Part[]; // of the total, the oldest first
 }
 
-export function scopeCount(scope: ScopeRecount): ScopeCount {
+/** What one scope of a chain of successors adds to the total. Protocol, Section 4.8. */
+export interface Part {
+  readonly scope: string;
+  readonly seal: number | null; // batch from which the next one continues; null for the last: all so far
+  readonly count: number;
+}
+
+function scopeCount(scope: ScopeRecount): ScopeCount {
   const { manifest, tally } = scope;
   const { reached } = tally;
   return {
@@ -52,6 +61,39 @@ export function scopeCount(scope: ScopeRecount): ScopeCount {
     closes: formatDay(manifest.closes),
     closed: tally.closedIn !== undefined,
   };
+}
+
+/** The counts, those of scopes that continue others with the parts of their total. */
+export function scopeCounts(
+  scopes: ReadonlyMap<string, ScopeRecount>, rows: readonly BatchRow[],
+): Record<string, ScopeCount> {
+  return Object.fromEntries(
+    [...scopes].map(([id, scope]) => {
+      const count = scopeCount(scope);
+      if (!scope.manifest.continues) return [id, count];
+      const parts = partsOf(id, scopes, rows);
+      return [id, { ...count, total: parts.reduce((sum, part) => sum + part.count, 0), parts }];
+    }),
+  );
+}
+
+function partsOf(id: string, scopes: ReadonlyMap<string, ScopeRecount>, rows: readonly BatchRow[]): Part[] {
+  const parts: Part[] = [{ scope: id, seal: null, count: scopes.get(id)!.live }];
+  const seen = new Set([id]);
+  let continues = scopes.get(id)!.manifest.continues;
+  while (continues && !seen.has(hex(continues.scope))) {
+    const { seal } = continues;
+    const scope = hex(continues.scope);
+    seen.add(scope);
+    let count = 0;
+    for (const row of rows) {
+      if (row.number > seal) break;
+      count = row.live[scope] ?? count;
+    }
+    parts.push({ scope, seal, count });
+    continues = scopes.get(scope)?.manifest.continues;
+  }
+  return parts.reverse();
 }
 
 /** The verdict on a ledger at one checkpoint. */
@@ -96,6 +138,7 @@ export class AuditReport {
       scopes: Object.fromEntries(scopes),
       receipts: this.receipts,
       trusts: [...new Set(this.trusts.map(sentence))],
+      unchecked: [], // nothing is left out here; a sample is no report
     };
   }
 }

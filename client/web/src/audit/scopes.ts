@@ -41,6 +41,8 @@ interface Tally {
   readonly children: Set<string>; // hex
   readonly openings: Map<string, number>; // issuer → batch
   readonly issued: Map<string, number>; // issuer → last published number
+  readonly destroyed: Map<string, Set<string>>; // issuer → keys of its that it says are gone
+  readonly slips: Map<string, number>; // issuer → on all of its code sheets
   readonly notices: number[]; // indices
   readonly previous: Map<string, Previous>; // author → seq, leaf hash
   readonly resumed: Set<string>; // authors whose last notice was a fault
@@ -55,7 +57,7 @@ function tally(raw: Bytes, place: number, batch: number, hasGaps: boolean): Tall
   return {
     raw, place, batch, hasGaps, gross: 0, withdrawn: 0, uncountedPledges: 0, uncountedRevisions: 0, reached: undefined,
     closedIn: undefined, choices: new Map(), texts: new Set(), children: new Set(), openings: new Map(),
-    issued: new Map(), notices: [], previous: new Map(), resumed: new Set(), issuanceDay: new Map(),
+    issued: new Map(), destroyed: new Map(), slips: new Map(), notices: [], previous: new Map(), resumed: new Set(), issuanceDay: new Map(),
     unjudgedSince: new Map(), overdue: new Set(),
   };
 }
@@ -186,15 +188,23 @@ export class ScopeRecount {
       const issuer = body.issuer as string;
       if (!this.tally.openings.has(issuer)) this.tally.openings.set(issuer, batch);
     } else if (type === "issuance") this.#takeIssuance(placed, body.issued as number, body.day as number, faults);
-    else if (type === "closing") this.#close(placed, body.day as number, batch, day, faults);
+    else if (type === "codes") this.#takeSheet(placed, body.number as number, faults);
+    else if (type === "destruction" && placed.notice.statement.role === "issuer") {
+      const name = this.#issuer(placed);
+      const keys = this.tally.destroyed.get(name) ?? new Set<string>();
+      for (const key of body.keys as string[]) keys.add(key);
+      this.tally.destroyed.set(name, keys);
+    } else if (type === "closing") this.#close(placed, body.day as number, batch, day, faults);
   }
 
   #takeIssuance(placed: PlacedNotice, issued: number, day: number, faults: FaultList): void {
     const place = { index: placed.index, offset: placed.offset };
-    const name = author(placed.notice, this.manifest).slice("issuer:".length);
+    const name = this.#issuer(placed);
     const before = this.tally.issued.get(name) ?? 0;
     if (issued < before || day < (this.tally.issuanceDay.get(name) ?? 0)) {
       faults.add("wrong-issuance", `${name} says ${issued} after ${before}`, place);
+    } else if (issued > before && this.tally.destroyed.get(name)?.has("token")) {
+      faults.add("wrong-issuance", `${name} says ${issued} after it destroyed its key`, place);
     }
     // Counted here are the pledges up to the seal before: this batch's follow.
     if (this.tally.gross > issued) {
@@ -205,6 +215,21 @@ export class ScopeRecount {
     this.tally.issuanceDay.set(name, day);
     this.tally.unjudgedSince.delete(name);
     this.tally.overdue.delete(name);
+  }
+
+  #takeSheet(placed: PlacedNotice, number: number, faults: FaultList): void {
+    const name = this.#issuer(placed);
+    const cap = this.manifest.issuers.find((issuer) => issuer.name === name)!.slips;
+    const slips = (this.tally.slips.get(name) ?? 0) + number;
+    this.tally.slips.set(name, slips);
+    if (cap !== undefined && slips > cap) {
+      const text = `${name} has ${slips} slips where the terms allow ${cap}`;
+      faults.add("too-many-slips", text, { index: placed.index, offset: placed.offset });
+    }
+  }
+
+  #issuer(placed: PlacedNotice): string {
+    return author(placed.notice, this.manifest).slice("issuer:".length);
   }
 
   #close(placed: PlacedNotice, saidDay: number, batch: number, day: number, faults: FaultList): void {
@@ -247,6 +272,8 @@ export class ScopeRecount {
         faults.add("missing-issuance", text, place);
       }
     }
-    if (!t.reached && this.live >= manifest.threshold && day <= deadline) t.reached = { batch, day };
+    // What opens contacts is that their parent is reached; how many were left is no condition.
+    const counts = manifest.kind !== "contact";
+    if (counts && !t.reached && this.live >= manifest.threshold && day <= deadline) t.reached = { batch, day };
   }
 }

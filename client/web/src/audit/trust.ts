@@ -7,6 +7,7 @@ import type { ScopeRecount } from "./scopes.ts";
 
 export type Trust =
   | { readonly kind: "sole-issuer" | "issuers"; readonly title: string; readonly issuers: readonly string[] }
+  | { readonly kind: "key-destroyed"; readonly title: string; readonly issuers: readonly string[] }
   | { readonly kind: "organiser-is-issuer"; readonly title: string }
   | { readonly kind: "text-absent"; readonly title: string; readonly languages: readonly string[] }
   | { readonly kind: "unnamed-child"; readonly title: string; readonly parent: string }
@@ -29,6 +30,8 @@ export function trusts(
 function about(scope: ScopeRecount, known: ReadonlyMap<string, ScopeRecount>): Trust[] {
   const { manifest, title, issuerNames: issuers } = scope;
   const found: Trust[] = [{ kind: issuers.length === 1 ? "sole-issuer" : "issuers", title, issuers }];
+  const gone = [...scope.tally.destroyed].filter(([, keys]) => keys.has("tag")).map(([name]) => name);
+  if (gone.length) found.push({ kind: "key-destroyed", title, issuers: gone.sort() });
   const organisers = new Set(manifest.organisers.keys.map(hex));
   if (manifest.issuers.some((issuer) => organisers.has(hex(issuer.noticeKey)))) {
     found.push({ kind: "organiser-is-issuer", title });
@@ -51,6 +54,11 @@ export function sentence(trust: Trust): string {
       );
     case "issuers":
       return `${trust.title}: the issuers ${trust.issuers.join(", ")} would all have to collude to sign pledges of nobody.`;
+    case "key-destroyed":
+      return (
+        `${trust.title}: that the key which tells who took part is destroyed is only the word of ` +
+        `${trust.issuers.join(", ")}.`
+      );
     case "organiser-is-issuer":
       return `${trust.title}: the organiser is an issuer too.`;
     case "text-absent":

@@ -5,9 +5,8 @@
  * the `#` of the address, to an origin that the terms name. `state` goes back as it came: the signing page takes no
  * session that it did not ask for.
  */
-import { encodeBase64 } from "../protocol/text.ts";
-import { sha256 } from "../protocol/sha256.ts";
-import { hex, utf8 } from "../protocol/bytes.ts";
+import type { Json } from "../protocol/jcs.ts";
+import { solveWork } from "../protocol/work.ts";
 import { byId, data, h } from "./ui/dom.ts";
 import { fragment, withFragment } from "./ui/fragment.ts";
 import { Panel } from "./ui/panel.ts";
@@ -26,6 +25,7 @@ interface Answer {
   session?: string;
   page?: string; // of the issuer, where this proof is made
   wanted?: string[]; // other proofs
+  work?: Json; // what is to be solved first
 }
 
 const RETURN_PATH = /^\/(?:[A-Za-z0-9._~-]+\/?)*$/;
@@ -205,35 +205,14 @@ async function post(path: string, body: object): Promise<Answer> {
   return value;
 }
 
-interface Work {
-  challenge: string;
-  salt: string;
-  maxnumber: number;
-  signature: string;
-  algorithm: string;
+/** The proof of work that an issuer may ask for before it sends a mail. */
+async function work(attester: string): Promise<Record<string, string>> {
+  const answer = await post("/sessions/challenge", { scope: page.scope, attester });
+  return answer.work === undefined ? {} : { work: await solveWork(answer.work, pause) };
 }
 
-const MAX_WORK = 10_000_000;
-const SLICE = 2000; // hashes between two looks at the rest of the page
-
-/** The proof of work that an issuer may ask for before it sends a mail (ALTCHA, version 1). */
-async function work(attester: string): Promise<Record<string, string>> {
-  let asked: Work | undefined;
-  try {
-    const answer: Answer & { work?: Work } = await post("/sessions/challenge", { scope: page.scope, attester });
-    asked = answer.work;
-  } catch (error) {
-    if (!(error instanceof Refusal) || !["not-found", "method-refused"].includes(error.code)) throw error;
-  }
-  if (asked === undefined) return {};
-  const { algorithm, challenge, salt, signature } = asked;
-  for (let number = 0; number <= Math.min(asked.maxnumber, MAX_WORK); number++) {
-    if (hex(sha256(utf8(`${salt}${number}`))) === challenge) {
-      return { work: encodeBase64(utf8(JSON.stringify({ algorithm, challenge, number, salt, signature }))) };
-    }
-    if (number % SLICE === 0) await new Promise((resolve) => setTimeout(resolve));
-  }
-  throw new Refusal("unavailable");
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
 }
 
 /** The way back without a proof. */

@@ -12,6 +12,7 @@ import { decodeTokenKey } from "../protocol/spki.ts";
 import type { IssuerTerms } from "../protocol/terms.ts";
 import { decodeBase64url } from "../protocol/text.ts";
 import { TOKEN_TYPE, encodeRequest, parseResponse } from "../protocol/token.ts";
+import { solveWork } from "../protocol/work.ts";
 import { check, join, originOf, type Transport } from "../reader/transport.ts";
 import { isSession } from "./pledge_file.ts";
 
@@ -98,8 +99,12 @@ export class Conversation {
   }
 
   /** Asks for a session with the first evidence of an attester: {address} for email, {code} for in-person. */
-  async open(attester: string, evidence: Json): Promise<Session> {
-    const answer = await this.#post("sessions", { scope: this.manifest.scope, attester, evidence }, undefined, 201);
+  async open(attester: string, evidence: { readonly [name: string]: Json }): Promise<Session> {
+    const { scope } = this.manifest;
+    const { work } = attester === "email" ? await this.#post("sessions/challenge", { scope, attester }) : {};
+    const more = work === undefined ? {} : { work: await solveWork(work, () => new Promise((go) => setTimeout(go))) };
+    const asked = { scope, attester, evidence: { ...evidence, ...more } };
+    const answer = await this.#post("sessions", asked, undefined, 201);
     const { session, state } = answer;
     if (!isSession(session)) throw new MalformedError("the issuer's session is not a bearer token");
     if (state !== "pending" && state !== "proved") {

@@ -79,7 +79,7 @@ export class Proof {
   }
 
   /** Begins a session with the issuer and keeps its bearer. */
-  async open(evidence: Json): Promise<Session> {
+  async open(evidence: { readonly [name: string]: Json }): Promise<Session> {
     const opened = await this.#conversation.open(this.attester, evidence);
     await this.#store.save(withStep(await this.#load(), this.index, { session: opened.session }));
     return opened;
