@@ -1,4 +1,4 @@
-"""The browser's audit and sealing: pledges a second in node and in Chromium, and milliseconds a contact in Chromium."""
+"""The browser's audit and sealing: pledges a second in node and Chromium, and milliseconds a contact."""
 
 from __future__ import annotations
 

@@ -159,7 +159,9 @@ class Stage:
             assert found.trustees is not None
             for i, trustee in enumerate(found.trustees.members[:enrolled]):
                 said = {"scope_key": encode_base64(trustee.scope_key)}
-                signed = manifests.notice(found, "trustee", "enrolment", said, seeds=(manifests.TRUSTEE_SEEDS[i],))
+                signed = manifests.notice(
+                    found, "trustee", "enrolment", said, seeds=(manifests.TRUSTEE_SEEDS[i],)
+                )
                 notice.post(signed, ledger, transport)
 
             def is_there(_: int) -> bool:

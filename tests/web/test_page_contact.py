@@ -9,6 +9,7 @@ import pytest
 
 import manifests
 import signer
+from axe import fits, violations
 from headcount import PledgeFile
 from headcount.catalogue import LANGUAGES, catalogue
 from headcount_node.config import NodeConfig
@@ -20,7 +21,6 @@ from headcount_spec.scope import Manifest
 from headcount_spec.sealed import Blob
 from headcount_verifier.contacts import Contacts
 from stage import Stage, Traffic, shot
-from test_page_access import fits, violations
 
 REACH = "marmalade.harbour@reach.example"
 
@@ -157,7 +157,7 @@ def check_traffic(
     assert {"/".join(r["url"].split("/", 3)[:3]) for r in traffic.requests} == {stage.url, stage.issuer_url}
     (sent,) = [r for r in traffic.requests if r["url"].endswith("/contacts")]
     deposit = Deposit.from_bytes(sent["body"])
-    # The search below would find what it looks for: by the keys of trustees and organiser the blob holds the address.
+    # The search below is for what is really there: the keys of trustees and organiser open it.
     blob = Blob.from_bytes(deposit.blob, 2, 3)
     ctx = sealed.context(deposit.scope_id, deposit.revision_key)
     keys = {i: manifests.agreement_private(i - 1) for i in (1, 3)}
@@ -231,7 +231,9 @@ def test_who_wants_no_letter_types_no_address(
     is_offered(page)
 
 
-@pytest.mark.parametrize("tag", [pytest.param(t, marks=[] if t in ("de", "ar") else pytest.mark.long) for t in LANGUAGES])
+@pytest.mark.parametrize(
+    "tag", [pytest.param(tag, marks=[] if tag in ("de", "ar") else pytest.mark.long) for tag in LANGUAGES]
+)
 def test_the_offer_is_accessible_and_fits(
     stage: Stage, reachable: Manifest, contacts: Manifest, browser: Any, tag: str
 ) -> None:

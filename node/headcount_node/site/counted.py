@@ -137,7 +137,7 @@ class Counts:
                 found = find_scope(self._look(manifest).view, manifest.scope_id, need_openings=False)
             except (ProtocolError, OSError):
                 return False
-            if found.is_closed:
+            if any(notice.statement.type == "closing" for notice in found.notices):
                 self._closed.add(manifest.scope_id)
         return manifest.scope_id in self._closed
 

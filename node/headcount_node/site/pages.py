@@ -92,7 +92,7 @@ def pages_blueprint(site: Site) -> Blueprint:
             text=texts.get(tag, ""),
             words8=fingerprint(manifest.scope_id),
             issuers=checks(manifest, words),
-            is_open=manifest.opens <= today <= manifest.closes,
+            is_open=manifest.opens <= today <= manifest.closes and manifest.kind != "contact",
             is_early=today < manifest.opens,
             ledger=site.ledger,
             public=manifest.origins[0],

@@ -4,9 +4,8 @@
  */
 import { makeContact, type Channel } from "../../protocol/contact.ts";
 import { MalformedError } from "../../protocol/errors.ts";
-import type { Manifest } from "../../protocol/scope.ts";
-import { deadlineDay } from "../../protocol/scope.ts";
 import { Policy } from "../../protocol/policy.ts";
+import { deadlineDay, type Manifest } from "../../protocol/scope.ts";
 import { cached, httpFetch } from "../../reader/fetch.ts";
 import { openLedger } from "../../reader/view.ts";
 import { beginContact, deposit, erase } from "../../signing/contact.ts";
@@ -113,6 +112,7 @@ export class ContactPanel {
     const address = withFragment(`${url}/check/${this.scope}/${this.flow.page.language}`, {
       site: location.origin, return: location.pathname, state: await this.keeper.state(), ...more,
     });
+    this.shown = ""; // whoever comes back by the back button finds more than this line
     this.panel?.wait(this.flow.words.t("app.going", { issuer: name }));
     location.assign(address);
   }

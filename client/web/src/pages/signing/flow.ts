@@ -97,7 +97,8 @@ export class Flow {
   }
 
   get isOpen(): boolean {
-    return this.manifest.opens <= this.today && this.today <= this.manifest.closes;
+    const { kind, opens, closes } = this.manifest;
+    return kind !== "contact" && opens <= this.today && this.today <= closes; // a contact is left beside a pledge
   }
 
   /** The language of the terms that is shown. */
