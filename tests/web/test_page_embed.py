@@ -103,10 +103,12 @@ def count(stage: Stage, manifest: Manifest) -> int:
 def test_one_tag_on_a_third_origin_shows_the_verified_count(
     newspaper: Newspaper, stage: Stage, campaign: Manifest, page: Any, traffic: Traffic
 ) -> None:
+    before = count(stage, campaign)
     page.goto(f"{newspaper.url}/page/en/direct")
     counter = page.locator("headcount-counter[data-state=verified]")
     counter.wait_for()
-    assert counter.locator("strong").inner_text() == str(count(stage, campaign))
+    # A batch may be published meanwhile.
+    assert before <= int(counter.locator("strong").inner_text()) <= count(stage, campaign)
     assert "of 40 needed" in counter.locator("[role=status]").inner_text()
     shot(page, "counter")
     page.goto(f"{newspaper.url}/page/ar/direct")

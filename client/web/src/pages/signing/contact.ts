@@ -8,7 +8,7 @@ import { Policy } from "../../protocol/policy.ts";
 import { deadlineDay, type Manifest } from "../../protocol/scope.ts";
 import { cached, httpFetch } from "../../reader/fetch.ts";
 import { openLedger } from "../../reader/view.ts";
-import { beginContact, deposit, erase } from "../../signing/contact.ts";
+import { beginContact, deposit, drawWait, erase } from "../../signing/contact.ts";
 import { findContacts } from "../../signing/contact_scope.ts";
 import { fetchTerms, policyOf } from "../../signing/open.ts";
 import { encodePledgeFile, isProved, isSession, withStep, type PledgeFile } from "../../signing/pledge_file.ts";
@@ -31,6 +31,7 @@ export class ContactPanel {
   private panel: Panel | undefined;
   private shown = ""; // what stands there: shown once more, it would take the focus
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly when = h("p", { role: "status" });
 
   private constructor(flow: Flow, scope: string, keeper: Keeper, manifest: Manifest) {
     this.flow = flow;
@@ -239,11 +240,13 @@ export class ContactPanel {
   private async waiting(file: PledgeFile, isNew: boolean): Promise<void> {
     const { words } = this.flow;
     const panel = this.panel!;
-    const left = (file.after ?? 0) * 1000 - Date.now();
+    const at = (file.after ?? 0) * 1000;
+    const left = at - Date.now();
+    this.when.textContent = words.t("contact.waiting", { time: words.moment(at) });
     if (isNew || left <= 0) {
       panel.show(
         words.t("contact.heading"),
-        h("p", { role: "status" }, words.t("contact.waiting", { time: words.moment((file.after ?? 0) * 1000) })),
+        this.when,
         h(
           "p",
           { class: "actions" },
@@ -257,7 +260,21 @@ export class ContactPanel {
       this.timer = setTimeout(() => void this.refresh(), Math.min(left, MAX_TIMER_MS));
       return;
     }
+    // A pledge whose moment has come goes first, and puts the contact off.
+    const { sendAt, later } = await this.flow.keeper.notes();
+    const own = await this.flow.keeper.load();
+    if (own && !own.promise && sendAt !== undefined && !later) return;
     await panel.once(null, () => this.send());
+  }
+
+  /** The pledge was sent just now: the contact draws its moment anew. */
+  async postpone(): Promise<void> {
+    await this.keeper.alone(async () => {
+      const file = await this.keeper.load();
+      if (!file || file.promise) return;
+      const after = Math.max(file.after ?? 0, Math.floor(Date.now() / 1000) + drawWait());
+      await this.keeper.store.save({ ...file, after });
+    });
   }
 
   private async send(): Promise<void> {

@@ -232,6 +232,7 @@ export class Flow {
       const sending = { transport: this.transport, verifier: location.origin, remembered };
       const file = await this.keeper.alone(() => sendPledge(this.keeper.store, sending));
       await this.keeper.memory.remember(file.manifest.ledger.origin, file.checkpoint);
+      await this.contact?.postpone();
     } catch (error) {
       await this.keeper.note({ later: true });
       await this.refresh();
