@@ -50,6 +50,7 @@ BOUNDS = {
     "append.vs_pymerkle": (20, True),
     "accept.loss_at_10m": (0.2, False),
     "web.audit_chromium_per_s": (8_000, True),
+    "web.seal_chromium_ms": (10, False),
     "audit.rate_over_openssl_multi2": (0.65, True),
     "audit.peak_mb_10m": (400, False),
     "audit.resume_cost_1pct_at_10m": (0.02, False),

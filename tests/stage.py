@@ -18,10 +18,12 @@ from typing import Any
 import httpx
 from joserfc.jwk import RSAKey
 
+import manifests
 import nodejs
 import parts
-from headcount import HttpTransport, draft, organiser, scope
+from headcount import HttpTransport, draft, notice, organiser, scope
 from headcount.catalogue import LANGUAGES
+from headcount.scope_view import find_scope
 from headcount_issuer.issuer import Issuer
 from headcount_ledger.reader.fetch import http_fetch
 from headcount_ledger.reader.view import open_ledger
@@ -31,7 +33,7 @@ from headcount_node.mailbox import Mailbox
 from headcount_spec import jcs, signature
 from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest
-from headcount_spec.text import day_of
+from headcount_spec.text import day_of, encode_base64
 from ports import free_ports
 
 CHROMIUM = "/usr/bin/chromium"
@@ -130,6 +132,50 @@ class Stage:
                 issuer.send_notices()
                 self._await(transport, policy, lambda size: self._is_open(found))
         (self.folder / "node" / "scopes" / f"{found.scope_id.hex()}.json").write_bytes(found.raw)
+        return found
+
+    def publish_contacts(self, campaign: Manifest, enrolled: int = 3, **changes: Any) -> Manifest:
+        """A contact scope of a campaign: named by its organisers, signed by so many of its three trustees."""
+        purpose = dict.fromkeys(LANGUAGES, "To say when everybody moves")
+        found = self.publish(
+            **{
+                "title": f"How we reach you ({enrolled})",
+                "kind": "contact",
+                "parent": campaign.scope_id.hex(),
+                "eligible": "parent-token-holders",
+                "options": None,
+                "threshold": campaign.threshold,
+                "trustees": manifests.trustees(2, 3),
+                "contacts": manifests.contacts()
+                | {"channels": ["email", "none"], "purposes": [{"name": "moving", "text": purpose}]},
+                **changes,
+            }
+        )
+        ledger = f"{self.url}/ledger"
+        policy = Policy.from_bytes(self.policy.read_bytes())
+        seed = organiser.read_key(self.folder / "organiser.key")
+        with HttpTransport() as transport:
+            view = open_ledger(http_fetch(ledger, transport), policy)
+            body = {"scope": found.scope_id.hex()}
+            parent = find_scope(view, campaign.scope_id)
+            notice.post(notice.next_notice(parent, "child", body, [seed]), ledger, transport)
+            assert found.trustees is not None
+            for i, trustee in enumerate(found.trustees.members[:enrolled]):
+                said = {"scope_key": encode_base64(trustee.scope_key)}
+                signed = manifests.notice(
+                    found, "trustee", "enrolment", said, seeds=(manifests.TRUSTEE_SEEDS[i],)
+                )
+                notice.post(signed, ledger, transport)
+
+            def is_there(_: int) -> bool:
+                view = open_ledger(http_fetch(ledger, transport), policy)
+                said = find_scope(view, found.scope_id, need_openings=False).notices
+                named = find_scope(view, campaign.scope_id).notices
+                enrolments = [n for n in said if n.statement.type == "enrolment"]
+                children = [n.statement.body["scope"] for n in named if n.statement.type == "child"]
+                return len(enrolments) == enrolled and found.scope_id.hex() in children
+
+            self._await(transport, policy, is_there)
         return found
 
     def slips(self, manifest: Manifest, number: int) -> list[str]:

@@ -45,11 +45,7 @@ FLOORS = {
     "audit": {"protocol", "reader", "audit"},
 }
 OUTSIDE = re.compile(r"(?<![.#\w])(fetch\(|document\.|Date\.now|Math\.random|crypto\.getRandomValues)")
-NOBLE = {
-    "bls.ts",
-    "mldsa.ts",
-    "strict.ts",
-}  # chunks of their own, that are imported only when they are needed
+NOBLE = {"bls.ts", "mldsa.ts", "strict.ts"}  # chunks of their own, imported only when they are needed
 
 
 def test_the_browser_modules_keep_their_floors() -> None:

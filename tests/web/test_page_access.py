@@ -12,14 +12,12 @@ import pytest
 
 import nodejs
 import signer
+from axe import fits, violations
 from headcount.catalogue import LANGUAGES, catalogue, check
 from headcount_node.site.assets import Assets
 from headcount_spec.errors import MalformedError
 from headcount_spec.scope import Manifest
 from stage import Stage, shot
-
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-AXE = nodejs.WEB / "node_modules" / "axe-core" / "axe.min.js"
 
 # Every language once with each theme in the long run; in the fast one those that differ most.
 FAST = [("de", "light"), ("ar", "dark")]
@@ -28,21 +26,6 @@ MATRIX = [
     pytest.param(tag, theme, marks=[] if (tag, theme) in FAST else pytest.mark.long, id=f"{tag}-{theme}")
     for tag, theme in ALL
 ]
-
-
-def violations(page: Any) -> list[str]:
-    # The page's policy allows no script of ours; the tool comes in by the debugger.
-    page.evaluate(AXE.read_text("utf-8") + ";0")
-    found = page.evaluate("(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}})", RULES)
-    return [
-        f"{item['id']}: {node['target']} {node['failureSummary']}"
-        for item in found["violations"]
-        for node in item["nodes"]
-    ]
-
-
-def fits(page: Any) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 def action(page: Any) -> Any:

@@ -37,8 +37,11 @@ font-family="ui-serif,Georgia,'Noto Serif',serif">{live}</text>
 _TITLE_CHARS = 52
 
 
-def svg(manifest: Manifest, count: Count | None, words: Catalogue) -> str:
+def svg(manifest: Manifest, count: Count | None, words: Catalogue, is_reached: bool = False) -> str:
     """The badge in a language; a dash instead of a figure where the ledger cannot be read."""
+    needed = words.text("count.of", threshold=words.number(manifest.threshold))
+    if is_reached:
+        needed = words.text("counter.reached")
     live = count.live if count else 0
     dots = crowd(live, manifest.threshold)
     tag = words.language if words.language in manifest.title else manifest.language
@@ -55,7 +58,7 @@ def svg(manifest: Manifest, count: Count | None, words: Catalogue) -> str:
         short_title=escape(_shorten(title)),
         live=words.number(live) if count else "—",
         level=escape(level(manifest, live, words)),
-        needed=escape(words.text("count.of", threshold=words.number(manifest.threshold))),
+        needed=escape(needed),
         start=WIDTH - 20 if rtl else 20,
         mirror="translate(400 0) scale(-1 1)" if rtl else "",
         full_dots=dots.full,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from headcount.scope_view import find_scope
-from headcount_ledger.reader.reached import seals, totals_at
+from headcount_ledger.reader.reached import find_reached, seals, totals_at
 from headcount_ledger.reader.view import LedgerView, open_ledger
 from headcount_spec.errors import NotFoundError, ProtocolError
 from headcount_spec.policy import Policy
@@ -68,6 +68,9 @@ class Counts:
         self._seen: dict[bytes, tuple[bytes, _Seen]] = {}  # policy → (checkpoint, what it holds)
         self._steps: dict[tuple[ScopeId, int], _Step] = {}
         self._texts: dict[ScopeId, Mapping[str, str]] = {}
+        self._reached: dict[ScopeId, int] = {}  # scope → day; permanent
+        self._looked: dict[ScopeId, int] = {}  # scope → the last batch that is known not to have reached it
+        self._closed: set[ScopeId] = set()
 
     def of(self, manifest: Manifest) -> Count | None:
         """The verified count; None where the ledger does not answer, has no batch, or does not verify."""
@@ -107,6 +110,36 @@ class Counts:
             earlier = find_scope(view, scope, need_openings=False).manifest
             known = self._steps[scope, batch] = _Step(live, earlier.continues)
         return known
+
+    def reached_on(self, manifest: Manifest) -> int | None:
+        """The day of the first seal at which the campaign was reached; None as long as none is known.
+
+        Protocol, Section 4.8.
+        """
+        scope_id = manifest.scope_id
+        if scope_id in self._reached:
+            return self._reached[scope_id]
+        try:
+            seen = self._look(manifest)
+            if self._looked.get(scope_id) != seen.seal.batch:
+                found = find_reached(seen.view, manifest, self._looked.get(scope_id, -1))
+                self._looked[scope_id] = seen.seal.batch
+                if found is not None:
+                    self._reached[scope_id] = found.reached.day
+        except (ProtocolError, OSError):
+            return None
+        return self._reached.get(scope_id)
+
+    def is_closed(self, manifest: Manifest) -> bool:
+        """Whether the ledger has published the closing of the scope."""
+        if manifest.scope_id not in self._closed:
+            try:
+                found = find_scope(self._look(manifest).view, manifest.scope_id, need_openings=False)
+            except (ProtocolError, OSError):
+                return False
+            if any(notice.statement.type == "closing" for notice in found.notices):
+                self._closed.add(manifest.scope_id)
+        return manifest.scope_id in self._closed
 
     def texts(self, manifest: Manifest) -> Mapping[str, str]:
         """The full texts by language, as the ledger publishes them; once complete they never change."""

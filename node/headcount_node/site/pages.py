@@ -3,6 +3,7 @@
     GET /                                 /in/<language>
     GET /sign/<scope>                     /sign/<scope>/<language>
     GET /audit                            /audit/<language>
+    GET /calendar/<scope>/<language>.ics
     GET /badge/<scope>.svg | .png         /badge/<scope>/<language>.svg
 
 Nothing is remembered of a reader: the language is in the address, or in Accept-Language. The pages are whole
@@ -19,12 +20,14 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
+from headcount import assurance
 from headcount.catalogue import LANGUAGES, Catalogue, catalogue, choose
 from headcount_node.site import badge
 from headcount_node.site.assets import Assets
 from headcount_node.site.counted import Counts, policy_of
 from headcount_node.site.crowd import crowd
 from headcount_node.site.headers import protect
+from headcount_node.site.standing import lines, standing
 from headcount_node.site.wording import checks, level
 from headcount_spec.errors import NotFoundError, ProtocolError
 from headcount_spec.fingerprint import fingerprint
@@ -32,7 +35,7 @@ from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import day_of, decode_hex
 from headcount_verifier import Redeemer
 
-SIGN_MESSAGES = ("app.", "error.", "check.done_tab", "check.copy")
+SIGN_MESSAGES = ("app.", "contact.", "error.", "check.done_tab", "check.copy")
 AUDIT_MESSAGES = ("audit.", "error.", "trust.", "app.checking")
 
 
@@ -55,9 +58,8 @@ def pages_blueprint(site: Site) -> Blueprint:
     @pages.get("/in/<language>")
     def front(language: str | None = None) -> Response:
         words = _words(language)
-        scopes = [
-            _facts(site, site.redeemer.manifest(scope_id), words) for scope_id in site.redeemer.scope_ids()
-        ]
+        manifests = [site.redeemer.manifest(scope_id) for scope_id in site.redeemer.scope_ids()]
+        scopes = [_facts(site, manifest, words) for manifest in manifests if manifest.kind != "contact"]
         body = _render(site, "site/front.html", words, scopes=scopes, here="/in/")
         return protect(_page(body, words))
 
@@ -76,6 +78,9 @@ def pages_blueprint(site: Site) -> Blueprint:
             "language": words.language,
             "issuers": [{"name": issuer.name, "url": issuer.url} for issuer in manifest.issuers],
         }
+        contacts = _contacts(site, manifest)
+        if contacts is not None:
+            data["contacts"] = contacts.scope_id.hex()
         body = _render(
             site,
             "site/sign.html",
@@ -87,16 +92,28 @@ def pages_blueprint(site: Site) -> Blueprint:
             text=texts.get(tag, ""),
             words8=fingerprint(manifest.scope_id),
             issuers=checks(manifest, words),
-            is_open=manifest.opens <= today <= manifest.closes,
+            is_open=manifest.opens <= today <= manifest.closes and manifest.kind != "contact",
             is_early=today < manifest.opens,
             ledger=site.ledger,
             public=manifest.origins[0],
             **facts,
         )
-        connect = [_origin_of(issuer.url) for issuer in manifest.issuers]
+        issuers = (*manifest.issuers, *(contacts.issuers if contacts is not None else ()))
+        connect = [_origin_of(issuer.url) for issuer in issuers]
         if not site.ledger.startswith("/"):
             connect.append(_origin_of(site.ledger))
         return protect(_page(body, words), connect)
+
+    @pages.get("/calendar/<scope>/<language>.ics")
+    def calendar(scope: str, language: str) -> Response:
+        manifest = _manifest(site, scope)
+        if manifest.action is None:
+            raise NotFoundError("this campaign has no action date")
+        words = _words(language)
+        tag = words.language if words.language in manifest.title else None
+        response = Response(assurance.calendar(manifest, tag), content_type="text/calendar; charset=utf-8")
+        response.headers["Content-Disposition"] = 'attachment; filename="headcount.ics"'
+        return protect(response)
 
     @pages.get("/audit")
     @pages.get("/audit/<language>")
@@ -123,7 +140,8 @@ def pages_blueprint(site: Site) -> Blueprint:
     def badge_svg(scope: str, language: str | None = None) -> Response:
         manifest = _manifest(site, scope)
         words = _words(language)
-        image = badge.svg(manifest, site.counts.of(manifest), words)
+        reached = site.counts.reached_on(manifest) is not None
+        image = badge.svg(manifest, site.counts.of(manifest), words, reached)
         return _image(image.encode(), "image/svg+xml")
 
     @pages.get("/badge/<scope>.png")
@@ -183,8 +201,11 @@ def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
     before = site.counts.before(manifest) if count else None
     live = here + (before or 0)
     share = min(1.0, live / manifest.threshold)
+    stands = standing(manifest, site.counts, int(site.clock()))
     return {
         "manifest": manifest,
+        "state": stands.state,
+        "standing": lines(manifest, stands, words),
         "language": tag,
         "scope": manifest.scope_id.hex(),
         "count": count,
@@ -194,9 +215,16 @@ def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
         "threshold": words.number(manifest.threshold),
         "percent": words.percent(int(share * 100) / 100),
         "crowd": crowd(live, manifest.threshold),
-        "is_reached": count is not None and live >= manifest.threshold,
+        "is_reached": stands.is_reached or (count is not None and live >= manifest.threshold),
         "closed": day_of(int(site.clock())) > manifest.closes,
     }
+
+
+def _contacts(site: Site, campaign: Manifest) -> Manifest | None:
+    """The campaign's contact scope, if this site takes deposits for one; whether it is, the page checks."""
+    found = (site.redeemer.manifest(scope_id) for scope_id in site.redeemer.scope_ids())
+    children = (item for item in found if item.kind == "contact" and item.parent == campaign.scope_id)
+    return next(children, None)
 
 
 def _words(language: str | None) -> Catalogue:

@@ -75,6 +75,8 @@ function show(part: HTMLElement, count: VerifiedCount, words: Words, language: s
   const forms = words[`level.${level}`] ?? words["level.other"]!;
   main.append(strong, ` ${forms[new Intl.PluralRules(locale).select(count.live)]!.replace("{level}", level)}`);
   line(part, words["count.of"]!.replace("{threshold}", number(threshold)));
+  const isOver = new Date().toISOString().slice(0, 10) > count.terms.closes;
+  if (count.live >= threshold || isOver) line(part, words[count.live >= threshold ? "counter.reached" : "counter.over"]!);
 }
 
 function line(part: HTMLElement, text: string): HTMLElement {

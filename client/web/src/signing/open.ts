@@ -57,10 +57,11 @@ export function policyOf(manifest: Manifest): Bytes {
 }
 
 /** Refuses what cannot be pledged here today; day is today's UTC day. */
-export function checkTerms(manifest: Manifest, choice: number, day: number): void {
+export function checkTerms(manifest: Manifest, choice: number, day: number, hasContact = false): void {
   checkOpen(manifest, day);
-  if (holdsSealed(manifest)) {
-    throw new NotEligibleError("the scope takes sealed deposits, which this program cannot make");
+  if (holdsSealed(manifest) && manifest.kind !== "contact") {
+    throw new NotEligibleError("the scope takes sealed votes, which this program cannot make");
   }
+  if (holdsSealed(manifest) && !hasContact) throw new NotEligibleError("the scope takes contacts, and none is given");
   if (!isChoice(manifest, choice)) throw new NotEligibleError("the scope does not offer this choice");
 }

@@ -2,15 +2,16 @@
 // (client/headcount/pledge_file.py), so that a file begun in one is continued in the other.
 import { concat, type Bytes } from "../protocol/bytes.ts";
 import { publicKey, sign } from "../protocol/ed25519.ts";
-import { ConfigurationError } from "../protocol/errors.ts";
+import { ConfigurationError, MalformedError } from "../protocol/errors.ts";
 import { canonicalise, parseJson, type Json } from "../protocol/jcs.ts";
 import { Members } from "../protocol/members.ts";
-import { AUTHENTICATOR_BYTES, NO_SEALED_HASH, makePledge, nonce, type Pledge } from "../protocol/pledge.ts";
+import { AUTHENTICATOR_BYTES, NO_SEALED_HASH, WITHDRAWN, makePledge, nonce, type Pledge } from "../protocol/pledge.ts";
 import { Policy } from "../protocol/policy.ts";
 import { encodePromise, parsePromise, type LedgerPromise } from "../protocol/promise.ts";
 import { MAX_SERIAL, revisionMessage, type Revision } from "../protocol/revision.ts";
-import { parseManifest, type Manifest } from "../protocol/scope.ts";
+import { holdsSealed, parseManifest, type Manifest } from "../protocol/scope.ts";
 import { SEED_BYTES, revisionSeed } from "../protocol/seed.ts";
+import { sha256 } from "../protocol/sha256.ts";
 import { encodeBase64 } from "../protocol/text.ts";
 
 const VERSION = 1;
@@ -44,6 +45,14 @@ export interface PledgeFile {
   readonly promise?: LedgerPromise;
   readonly standing: number; // serial of the last revision that is known to stand
   readonly changes: readonly Change[];
+  readonly blob?: Bytes; // the sealed contact, in contact scopes
+  readonly after?: number; // seconds since 1970; a contact is not sent before
+  readonly isDeposited?: boolean; // a store has taken the blob
+}
+
+/** What the pledge commits to: the blob, or nothing. */
+export function sealedHashOf(file: PledgeFile): Bytes {
+  return file.blob ? sha256(file.blob) : NO_SEALED_HASH;
 }
 
 export function isSession(session: unknown): session is string {
@@ -57,7 +66,7 @@ export async function revisionKey(file: PledgeFile): Promise<Bytes> {
 
 /** The nonce of the tokens, under which the ledger counts the pledge once. */
 export async function nullifierOf(file: PledgeFile): Promise<Bytes> {
-  return nonce(file.manifest.scopeId, file.choice, await revisionKey(file), NO_SEALED_HASH);
+  return nonce(file.manifest.scopeId, file.choice, await revisionKey(file), sealedHashOf(file));
 }
 
 /** Whether every issuer has signed. */
@@ -73,14 +82,15 @@ export async function pledgeOf(file: PledgeFile): Promise<Pledge> {
   }
   const { manifest, choice } = file;
   const key = await revisionKey(file);
-  return makePledge({ scopeId: manifest.scopeId, choice, revisionKey: key, sealedHash: NO_SEALED_HASH, authenticators });
+  return makePledge({ scopeId: manifest.scopeId, choice, revisionKey: key, sealedHash: sealedHashOf(file), authenticators });
 }
 
 /** The entry of a change. */
 export async function revisionOf(file: PledgeFile, change: Change): Promise<Revision> {
   const { serial, choice } = change;
   const { scopeId } = file.manifest;
-  const fields = { scopeId, nullifier: await nullifierOf(file), serial, choice, sealedHash: NO_SEALED_HASH };
+  const sealedHash = choice === WITHDRAWN ? NO_SEALED_HASH : sealedHashOf(file);
+  const fields = { scopeId, nullifier: await nullifierOf(file), serial, choice, sealedHash };
   const signature = await sign(await revisionSeed(file.seed, scopeId), revisionMessage(fields));
   return { kind: "revision", ...fields, signature };
 }
@@ -112,6 +122,9 @@ export function encodePledgeFile(file: PledgeFile): Bytes {
     changes: file.changes.map(({ serial, choice, promise }) => ({ serial, choice, ...promised(promise) })),
     ...(file.since === undefined ? {} : { since: file.since }),
     ...(file.verifier === undefined ? {} : { verifier: file.verifier }),
+    ...(file.after === undefined ? {} : { after: file.after }),
+    ...(file.blob ? { blob: encodeBase64(file.blob) } : {}),
+    ...(file.isDeposited ? { deposited: true } : {}),
     ...promised(file.promise),
   });
 }
@@ -147,8 +160,14 @@ export function parsePledgeFile(data: Uint8Array): PledgeFile {
       item.finish();
       return whole;
     }),
+    ...(members.has("blob") ? { blob: members.base64("blob", (blob) => concat(blob)) } : {}),
+    ...(members.has("after") ? { after: members.integer("after", 0) } : {}),
+    ...(members.has("deposited") ? { isDeposited: members.take("deposited") === true } : {}),
   };
   members.finish();
+  if ((file.blob !== undefined) !== holdsSealed(manifest)) {
+    throw new MalformedError("pledge file.blob: in contact scopes and only there");
+  }
   return file;
 }
 

@@ -12,6 +12,7 @@ import { byId, data, download } from "../ui/dom.ts";
 import { dropFragment, fragment, withFragment } from "../ui/fragment.ts";
 import { Panel, codeOf } from "../ui/panel.ts";
 import { Words } from "../ui/words.ts";
+import type { ContactPanel } from "./contact.ts";
 import { Keeper } from "./keeper.ts";
 import { fromText, toText } from "./portable.ts";
 import { Screens } from "./screens.ts";
@@ -21,6 +22,7 @@ export interface Page {
   scope: string; // hex
   ledger: string; // where it is read, relative to this page's origin or absolute
   language: string;
+  contacts?: string; // hex: the campaign's contact scope, where it has one
 }
 
 const SOON_MS = 10 * 60_000; // the random delay is at most so long
@@ -35,6 +37,7 @@ export class Flow {
   manifest!: Manifest;
   private readonly screens = new Screens(this);
   private readonly standing = new Standing(this);
+  private contact: ContactPanel | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Find out where this pledge stands, and go on. */
@@ -53,7 +56,17 @@ export class Flow {
     });
     addEventListener("pageshow", (event) => void ((event as PageTransitionEvent).persisted && this.refresh()));
     addEventListener("online", () => void this.resume());
-    if (sent.has("session")) return this.arrive(Object.fromEntries(sent));
+    if (this.page.contacts !== undefined) {
+      const { ContactPanel } = await import("./contact.ts");
+      this.contact = await ContactPanel.open(this, this.page.contacts);
+    }
+    const [members, contact] = [Object.fromEntries(sent), this.contact];
+    if (contact && ((await contact.owns(members)) || (sent.has("code") && (await contact.isBegun())))) {
+      await this.refresh();
+      if (sent.has("session")) return contact.take(members);
+      if (sent.has("code")) return contact.toIssuer({ code: sent.get("code") ?? "" });
+    }
+    if (sent.has("session")) return this.arrive(members);
     if (sent.has("code")) return this.toIssuer({ code: sent.get("code") ?? "" });
     const carried = sent.get("pledge");
     if (carried !== undefined && !(await this.keeper.load())) return this.receive(carried);
@@ -61,8 +74,13 @@ export class Flow {
     if (sent.has("cancelled")) this.screens.say(this.words.t("app.cancelled"));
   }
 
-  /** Show the screen of what is kept. */
+  /** Show the screen of what is kept, of the pledge and of the contact beside it. */
   async refresh(byOther = false): Promise<void> {
+    await this.show(byOther);
+    await this.contact?.refresh();
+  }
+
+  private async show(byOther: boolean): Promise<void> {
     clearTimeout(this.timer);
     const file = await this.keeper.load();
     if (file === undefined) {
@@ -79,7 +97,8 @@ export class Flow {
   }
 
   get isOpen(): boolean {
-    return this.manifest.opens <= this.today && this.today <= this.manifest.closes;
+    const { kind, opens, closes } = this.manifest;
+    return kind !== "contact" && opens <= this.today && this.today <= closes; // a contact is left beside a pledge
   }
 
   /** The language of the terms that is shown. */
@@ -225,6 +244,7 @@ export class Flow {
   async forget(): Promise<void> {
     clearTimeout(this.timer);
     await this.keeper.alone(() => this.keeper.forget());
+    await this.contact?.forget();
     await this.refresh();
   }
 

@@ -8,6 +8,7 @@ interface Notes {
   state?: string; // goes to an issuer's page and has to come back
   sendAt?: number; // milliseconds since 1970
   later?: boolean; // the person sends it some other time
+  erased?: boolean; // a contact was left and taken back
 }
 
 export class Keeper {

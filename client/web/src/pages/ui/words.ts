@@ -48,6 +48,11 @@ export class Words {
     return new Intl.DateTimeFormat(this.locale, { timeStyle: "short" }).format(at);
   }
 
+  /** A moment within some days, by the reader's clock. */
+  moment(at: number): string {
+    return new Intl.DateTimeFormat(this.locale, { dateStyle: "medium", timeStyle: "short" }).format(at);
+  }
+
   /** What an error's code means to a person. */
   error(code: string): string {
     const key = `error.${code}`;
