@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from joserfc.jwk import RSAKey
 
 import manifests
 import nodejs
@@ -36,6 +37,7 @@ from headcount_spec.text import day_of, encode_base64
 from ports import free_ports
 
 CHROMIUM = "/usr/bin/chromium"
+SECRET = "a secret of the provider and this issuer alone"
 SHOTS = Path(__file__).resolve().parents[1] / ".screenshots"  # kept, ignored by git
 TEXTS = Path(__file__).resolve().parents[1] / "node" / "headcount_node" / "campaign" / "texts"
 MADE_UP = {"it": "Ci spostiamo insieme.\n", "nl": "Wij verhuizen samen.\n", "ru": "Мы уходим вместе.\n"}
@@ -62,6 +64,7 @@ class Stage:
     issuer_url: str
     mailbox: Mailbox
     process: subprocess.Popen[bytes]
+    provider_url: str  # where somebody logs in, if it runs
 
     @property
     def policy(self) -> Path:
@@ -202,15 +205,30 @@ class Stage:
 @contextmanager
 def raised(folder: Path, tick_s: int = 1) -> Iterator[Stage]:
     """A node on two origins, which are two hosts for a browser."""
-    port, issuer_port, smtp = free_ports(0, 1, 2)
-    url, issuer_url = f"http://localhost:{port}", f"http://127.0.0.1:{issuer_port}"
+    port, issuer_port, smtp, provider_port = free_ports(0, 1, 2, 3)
+    # Passkeys need a name, which an address is not.
+    url, issuer_url = f"http://127.0.0.1:{port}", f"http://localhost:{issuer_port}"
     node = folder / "node"
     Foundation(
         url, issuer_url, ("email", "in-person"), Mail("127.0.0.1", smtp, "codes@localhost"), tick_s
     ).create(node)
     config = node / "headcount.toml"
     settings = config.read_text("utf-8")
+    settings = re.sub(r'(?m)^public = ".*?"', f'public = "127.0.0.1:{port}"', settings)
     settings = re.sub(r'(?m)^personhood = ".*"', f'personhood = "127.0.0.1:{issuer_port}"', settings)
+    provider_url = f"http://localhost:{provider_port}"
+    settings += f"""
+[issuer.attesters.device]
+[issuer.attesters.passkey]
+[issuer.attesters.oidc]
+issuer = "{provider_url}"
+client_id = "issuer"
+label = "The town library"
+secret_file = "provider.secret"
+"""
+    secret = node / "provider.secret"
+    secret.write_text(SECRET + "\n", "utf-8")
+    secret.chmod(0o600)
     config.write_text(settings, "utf-8")
     mailbox = Mailbox(smtp)
     mailbox.start()
@@ -227,7 +245,7 @@ def raised(folder: Path, tick_s: int = 1) -> Iterator[Stage]:
             f"{issuer_url}/.well-known/private-token-issuer-directory",
         ):
             wait_for(address)
-        yield Stage(folder, url, issuer_url, mailbox, process)
+        yield Stage(folder, url, issuer_url, mailbox, process, provider_url)
     finally:
         process.terminate()
         process.wait(20)
@@ -280,3 +298,34 @@ def shot(page: Any, name: str, full: bool = True) -> None:
     """Keep a picture of a page, to be looked at."""
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}.png", full_page=full)
+
+
+@functools.cache
+def _provider_key() -> RSAKey:
+    # One for all: an issuer asks for keys that it does not know once a minute.
+    return RSAKey.generate_key(2048, {"kid": "first", "use": "sig", "alg": "RS256"}, private=True)
+
+
+@contextmanager
+def provider(stage: Stage) -> Iterator[None]:
+    """The log-in service that the stage's issuer knows: npm's certified OpenID provider."""
+    folder = Path(__file__).parent / "conformance" / "oidc"
+    parts.require((folder / "node_modules").is_dir(), "the packages of tests/conformance/oidc")
+    keys = json.dumps({"keys": [_provider_key().as_dict(private=True)]})
+    port = stage.provider_url.rpartition(":")[2]
+    arguments = [port, stage.provider_url, "issuer", SECRET, f"{stage.issuer_url}/prove/return", keys]
+    process = subprocess.Popen(
+        [nodejs.require() / "node", "provider.js", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+        assert process.stdout is not None
+        process.stdout.close()

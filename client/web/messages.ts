@@ -46,10 +46,10 @@ export function checkCatalogues(catalogues: Record<string, Catalogue>): void {
 
 /** Throws an Error that names a key which a template asks for and no catalogue has; scripts are checked by their types. */
 export function checkTemplates(reference: Catalogue): void {
-  const templates = resolve(here, "../../node/headcount_node/site/templates/site");
+  const templates = resolve(here, "../../node/headcount_node/site/templates");
   let names: string[];
   try {
-    names = readdirSync(templates);
+    names = ["site", "issuer"].flatMap((folder) => readdirSync(join(templates, folder)).map((name) => join(folder, name)));
   } catch {
     return; // the client is built by itself
   }

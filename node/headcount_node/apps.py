@@ -28,7 +28,7 @@ from headcount_node.config import CONFIG_VARIABLE, NodeConfig
 from headcount_node.hot import AsgiApp, HotRoutes
 from headcount_node.hot_issuer import HotIssuer
 from headcount_node.site.assets import Assets
-from headcount_node.site.check import CheckSite, asked, check_blueprint
+from headcount_node.site.check import CheckSite, asked, check_blueprint, dress
 from headcount_node.site.counted import Counts
 from headcount_node.site.pages import Site, pages_blueprint
 from headcount_node.site.theme import theme_blueprint
@@ -112,7 +112,9 @@ def check_routes(issuer: Issuer, hue: int | None = None) -> WSGIApplication:
 
     assets = Assets()
     app.register_blueprint(assets.blueprint())
-    app.register_blueprint(check_blueprint(CheckSite(issuer.config.name, manifest, assets)))
+    site = CheckSite(issuer.config.name, manifest, assets)
+    app.register_blueprint(check_blueprint(site))
+    dress(app, site)
     app.register_blueprint(theme_blueprint(hue))
     return asked(app, origin_of(issuer.config.url))
 

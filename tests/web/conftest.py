@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+import chromium
 import stage as stages
 from headcount_spec.scope import Manifest
-from stage import CHROMIUM, Stage, Traffic
+from stage import Stage, Traffic
 
 
 @pytest.fixture(scope="session")
@@ -27,15 +28,11 @@ def slip_campaign(stage: Stage) -> Manifest:
     return stage.publish(title="Codes on slips", level="in-person", options=None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while one runs, nothing else in the process may have an event loop
 def browser() -> Iterator[Any]:
     stages.require()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium.browser() as opened:
+        yield opened
 
 
 @pytest.fixture

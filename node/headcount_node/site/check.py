@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Flask, Response, render_template, request
+from jinja2 import FileSystemLoader
 
 from headcount.catalogue import LANGUAGES, catalogue, choose
 from headcount_node.site.assets import Assets
 from headcount_node.site.headers import protect
-from headcount_node.site.pages import common, refusal
+from headcount_node.site.pages import common, reason, refusal
 from headcount_spec.errors import NotFoundError, ProtocolError
 from headcount_spec.fingerprint import fingerprint
 from headcount_spec.scope import Manifest, ScopeId
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 MESSAGES = ("check.", "how.", "error.")
+_PROVING = Path(__file__).parent / "templates" / "issuer"  # the issuer's own pages, by the names that it uses
 SITE_HEADER = "Headcount-Site"
 _ENVIRON = "HTTP_HEADCOUNT_SITE"
 
@@ -59,6 +62,7 @@ def check_blueprint(site: CheckSite) -> Blueprint:
             "issuer": site.name,
             "language": words.language,
             "attesters": list(terms.attesters),
+            "returning": list(terms.returning),
             "sites": list(manifest.origins),
         }
         body = render_template(
@@ -82,6 +86,23 @@ def check_blueprint(site: CheckSite) -> Blueprint:
         return refusal(error, site.assets, "/check/")
 
     return pages
+
+
+def dress(app: Flask, site: CheckSite) -> None:
+    """Show the issuer's other pages (headcount_issuer.pages) in this site's look and the reader's language.
+
+    The address of such a page is a secret of its session and says no language: that of the browser is taken.
+    """
+    app.jinja_loader = FileSystemLoader(_PROVING)
+
+    @app.context_processor
+    def values() -> dict[str, Any]:
+        words = catalogue(choose(None, request.headers.get("Accept-Language")))
+
+        def reason_of(code: str) -> str:
+            return reason(code, words)
+
+        return {**common(site.assets, words, "", None), "issuer_name": site.name, "reason_of": reason_of}
 
 
 def asked(app: WSGIApplication, own_origin: str) -> WSGIApplication:

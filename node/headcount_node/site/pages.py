@@ -159,12 +159,17 @@ def pages_blueprint(site: Site) -> Blueprint:
 def refusal(error: ProtocolError, assets: Assets, here: str) -> Response:
     """What went wrong, as a page for people."""
     words = catalogue(choose(None, request.headers.get("Accept-Language")))
-    key = f"error.{error.code}"
-    reason = words.text(key) if key in words.messages else words.text("error.other", code=error.code)
-    body = render_template("site/refusal.html", **common(assets, words, here, None), reason=reason)
+    said = reason(error.code, words)
+    body = render_template("site/refusal.html", **common(assets, words, here, None), reason=said)
     response = protect(_page(body, words))
     response.status_code = error.status
     return response
+
+
+def reason(code: str, words: Catalogue) -> str:
+    """What an error means, in words."""
+    key = f"error.{code}"
+    return words.text(key) if key in words.messages else words.text("error.other", code=code)
 
 
 def common(site_assets: Assets, words: Catalogue, here: str, entry: str | None) -> dict[str, Any]:

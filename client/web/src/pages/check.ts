@@ -17,6 +17,7 @@ interface Page {
   issuer: string; // its name
   language: string;
   attesters: string[]; // of this issuer in this scope
+  returning: string[]; // ways to be recognised by who was checked here before
   sites: string[]; // origins that may send people here
 }
 
@@ -29,7 +30,8 @@ interface Answer {
 }
 
 const RETURN_PATH = /^\/(?:[A-Za-z0-9._~-]+\/?)*$/;
-const KEPT = "headcount-check"; // in sessionStorage: the session, and nothing about the person
+const KEPT = "headcount-check"; // in sessionStorage: the session and which proofs it has, nothing about the person
+const NEW_EACH_TIME = ["in-person"]; // proofs that nobody comes back with
 
 class Refusal extends Error {
   readonly code: string;
@@ -47,18 +49,19 @@ const sent = fragment();
 const site = sent.get("site") ?? "";
 const returnPath = sent.get("return") ?? "";
 let bearer = "";
+let given: string[] = []; // kinds of proofs, in the order in which they were begun
 
 function begin(): void {
   if (!site || !RETURN_PATH.test(returnPath)) return misplaced("check.direct");
   if (!page.sites.includes(site)) return misplaced("check.site_wrong");
   byId("asked").textContent = words.t("check.lead", { site: nameOf(site) });
-  bearer = recall();
+  [bearer, ...given] = recall();
   const code = sent.get("code");
   if (code !== undefined && bearer) {
     panel.wait(words.t("check.signing"));
     return void panel.once(null, () => confirm(code));
   }
-  choose(page.attesters);
+  choose([...page.attesters, ...page.returning]);
 }
 
 function misplaced(key: "check.direct" | "check.site_wrong"): void {
@@ -71,7 +74,7 @@ function misplaced(key: "check.direct" | "check.site_wrong"): void {
 function choose(kinds: string[]): void {
   const [only] = kinds;
   if (kinds.length === 1 && only !== undefined) return ask(only);
-  const buttons = kinds.map((kind) => h("li", {}, panel.button(how(kind), () => ask(kind))));
+  const buttons = kinds.map((kind) => h("li", {}, panel.button(choice(kind), () => ask(kind))));
   panel.show(words.t("check.how"), h("ul", { class: "pledges" }, ...buttons), way());
 }
 
@@ -161,8 +164,9 @@ function askSlip(more: boolean): void {
 async function start(attester: string, evidence: Record<string, string>, more: boolean): Promise<void> {
   const answer = more
     ? await post("/sessions/next", { attester, evidence })
-    : await post("/sessions", { scope: page.scope, attester, evidence, ...(typed(attester) ? {} : { return_path: returnPath }) });
-  if (answer.session !== undefined) bearer = answer.session;
+    : await post("/sessions", { scope: page.scope, attester, evidence, return_path: returnPath });
+  if (answer.session !== undefined) [bearer, given] = [answer.session, []];
+  given.push(attester);
   await goOn(answer);
 }
 
@@ -172,7 +176,7 @@ async function confirm(code: string): Promise<void> {
 
 async function goOn(answer: Answer): Promise<void> {
   if (answer.page !== undefined) {
-    keep(bearer);
+    keep([bearer, ...given]);
     location.assign(answer.page);
     return;
   }
@@ -181,12 +185,36 @@ async function goOn(answer: Answer): Promise<void> {
     const buttons = wanted.map((kind) => h("li", {}, panel.button(how(kind), () => ask(kind, true))));
     panel.show(words.t("check.more"), h("ul", { class: "pledges" }, ...buttons));
   } else if (answer.state === "proved") {
-    keep("");
-    panel.wait(words.t("check.done", { site: nameOf(site) }));
-    location.replace(
-      withFragment(site + returnPath, { session: bearer, issuer: page.issuer, state: sent.get("state") ?? "" }),
-    );
+    const check = given.find((kind) => !NEW_EACH_TIME.includes(kind) && !page.returning.includes(kind));
+    if (page.returning.length && check !== undefined) offerAccount(check);
+    else leave();
   }
+}
+
+/** Who has just been checked may make a passkey, to come back with. */
+function offerAccount(check: string): void {
+  const make = panel.button(words.t("check.remember_make"), async () => {
+    const answer = await post("/sessions/account", { check });
+    const open = { href: answer.page ?? "", target: "_blank", rel: "noreferrer" };
+    panel.show(
+      words.t("check.remember"),
+      h("p", {}, h("a", open, words.t("check.remember_open"))),
+      h("p", { class: "actions" }, panel.button(words.t("check.remember_done"), leave, "main-action")),
+    );
+  });
+  panel.show(
+    words.t("check.remember"),
+    h("p", {}, words.t("check.remember_lead")),
+    h("p", { class: "actions" }, panel.button(words.t("check.remember_go"), leave, "main-action"), make),
+  );
+}
+
+function leave(): void {
+  keep([]);
+  panel.wait(words.t("check.done", { site: nameOf(site) }));
+  location.replace(
+    withFragment(site + returnPath, { session: bearer, issuer: page.issuer, state: sent.get("state") ?? "" }),
+  );
 }
 
 async function post(path: string, body: object): Promise<Answer> {
@@ -226,9 +254,9 @@ function how(kind: string): string {
   return words.has(key) ? words.t(key) : kind;
 }
 
-/** Whether the proof is typed on this page. */
-function typed(kind: string): boolean {
-  return kind === "email" || kind === "in-person";
+/** The same as one of several ways. */
+function choice(kind: string): string {
+  return page.returning.includes(kind) ? words.t("check.returning") : how(kind);
 }
 
 function nameOf(origin: string): string {
@@ -246,20 +274,21 @@ function dropCode(): void {
   history.replaceState(null, "", withFragment(location.pathname, rest));
 }
 
-function keep(session: string): void {
+function keep(session: string[]): void {
   try {
-    if (session) sessionStorage.setItem(KEPT, session);
+    if (session.length) sessionStorage.setItem(KEPT, session.join(" "));
     else sessionStorage.removeItem(KEPT);
   } catch {
     // Without storage the page's code is typed where the page ends.
   }
 }
 
-function recall(): string {
+function recall(): [string, ...string[]] {
   try {
-    return sessionStorage.getItem(KEPT) ?? "";
+    const [session = "", ...kinds] = (sessionStorage.getItem(KEPT) ?? "").split(" ");
+    return [session, ...kinds];
   } catch {
-    return "";
+    return [""];
   }
 }
 
