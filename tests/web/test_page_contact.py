@@ -179,7 +179,6 @@ def check_traffic(
     for request in traffic.to(stage.issuer_url):
         assert not has(request, of_pledge), request["url"]
         assert not has(request, of_contact), request["url"]
-        assert not (has(request, [pledge.manifest.scope_id]) and has(request, [contact.manifest.scope_id]))
     assert any(has(request, of_pledge) for request in traffic.to(stage.url))
     assert any(has(request, of_contact) for request in traffic.to(stage.url))
     for request in traffic.to(stage.url):

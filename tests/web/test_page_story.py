@@ -36,7 +36,7 @@ def test_the_whole_story_by_mail(stage: Stage, campaign: Manifest, page: Any, tr
     address = signer.new_address()
     screens = 1
     page.goto(stage.sign(campaign))
-    assert page.get_by_text("confirmed e-mail addresses").is_visible()
+    assert page.get_by_text("confirmed e-mail address").first.is_visible()
     signer.choose(page)
     page.wait_for_url(f"{stage.issuer_url}/check/**")
     screens += 1
