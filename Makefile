@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: inventory run test test-long coverage check vectors bench wheel clean
+.PHONY: inventory run test test-long coverage check vectors bench wheel web clean
 
 run: .venv/ready
+	$(BIN)/python client/web/bundle.py --if-possible
 	$(BIN)/headcount demo $(ARGS)
 
 test: .venv/dev
@@ -43,5 +44,8 @@ wheel: .venv/dev
 	$(BIN)/pip install -q -e '.[dev]'
 	touch $@
 
+web: .venv/dev
+	$(BIN)/python client/web/bundle.py
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis client/headcount/web client/web/.build client/web/node_modules

@@ -36,6 +36,8 @@ from rich.table import Table
 from seal import seal
 from yardstick import engines
 
+from web import web
+
 RESULTS = Path(__file__).parent / "results.json"
 
 # What the project sets itself: figure, bound, whether more is better.
@@ -48,6 +50,8 @@ BOUNDS = {
     "seal.cost_at_10m_over_10k": (2.5, False),
     "append.vs_pymerkle": (20, True),
     "accept.loss_at_10m": (0.2, False),
+    "web.audit_chromium_per_s": (8_000, True),
+    "web.seal_chromium_ms": (10, False),
     "audit.rate_over_openssl_multi2": (0.65, True),
     "audit.peak_mb_10m": (400, False),
     "audit.resume_cost_1pct_at_10m": (0.02, False),
@@ -58,7 +62,7 @@ BOUNDS = {
 }
 
 
-PARTS = ("engines", "append", "seal", "open", "ingest", "issue", "accept", "loss", "audit", "peers")
+PARTS = ("engines", "append", "seal", "open", "ingest", "issue", "accept", "loss", "audit", "peers", "web")
 
 
 def main() -> None:
@@ -92,6 +96,7 @@ def main() -> None:
         "loss": lambda: loss(folder, 1_000_000, "1m"),
         "audit": lambda: recount(folder, options.large),
         "peers": lambda: peers(folder),
+        "web": web,
     }
     figures = {"machine.cores": float(os.cpu_count() or 1), "machine.load_before": os.getloadavg()[0]}
     try:

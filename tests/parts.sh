@@ -18,12 +18,12 @@ if ! command -v softhsm2-util >/dev/null && command -v apt-get >/dev/null && [ "
     apt-get update -q
     apt-get install -q -y --no-install-recommends softhsm2
 fi
-# Chromium, whose virtual authenticator makes and shows passkeys.
+# Chromium drives the pages; its virtual authenticator makes and shows passkeys.
 if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     apt-get update -q
     apt-get install -q -y --no-install-recommends chromium
 fi
-# A sheet of codes is printed in Arabic.
+# DejaVu has the letters of every language that we print, Arabic too.
 if [ ! -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     apt-get update -q
     apt-get install -q -y --no-install-recommends fonts-dejavu-core
@@ -35,3 +35,5 @@ if ! command -v postfix >/dev/null && command -v apt-get >/dev/null && [ "$(id -
 fi
 (cd conformance/npm && npm ci --no-progress)
 (cd conformance/oidc && npm ci --no-progress)
+# The pages: what builds and tests them.
+../.venv/bin/python ../client/web/bundle.py

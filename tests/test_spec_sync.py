@@ -22,6 +22,10 @@ from headcount_ledger.audit import fault
 from headcount_ledger.exchange import BUNDLE_TYPE, MAX_BUNDLE_BYTES
 from headcount_ledger.witness.app import create_app as witness_app
 from headcount_ledger.witness.server import Witness
+from headcount_node.site.assets import Assets
+from headcount_node.site.check import CheckSite, check_blueprint
+from headcount_node.site.pages import Site, pages_blueprint
+from headcount_node.site.theme import theme_blueprint
 from headcount_spec import deposit, problem
 from headcount_spec.entry import MAX_ENTRY_BYTES
 from headcount_spec.promise import PROMISE_BYTES
@@ -189,6 +193,18 @@ def test_the_verifiers_routes_are_documented():
 
 def test_the_issuers_routes_are_documented():
     assert routes(issuer_app(cast(Issuer, None))) == set(operations("issuer"))
+
+
+def test_the_pages_are_documented():
+    app = Flask(__name__, static_folder=None)
+    for part in (
+        pages_blueprint(cast(Site, None)),
+        check_blueprint(cast(CheckSite, None)),
+        Assets().blueprint(),
+        theme_blueprint(None),
+    ):
+        app.register_blueprint(part)
+    assert routes(app) == set(operations("pages"))
 
 
 def test_the_witness_routes_are_documented():

@@ -8,6 +8,8 @@ trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 wheel=$(ls "$work"/dist/headcount-*.whl)
 "$work/venv/bin/pip" install -q "$wheel[dev]"
+# The pages are in it.
+"$work/venv/bin/python" -c "from importlib.resources import files; (files('headcount') / 'web' / 'bundle.json').read_bytes()"
 mkdir "$work/spec" && cp -r "$root/spec/vectors" "$root"/spec/*.md "$root"/spec/*.json "$root"/spec/*.yaml "$work/spec/"
 cp -r "$root/tests" "$root/examples" "$root/README.md" "$work/"
 # The sources' import paths are dropped, so that only the installed wheel can answer.

@@ -62,7 +62,7 @@ def assess(manifest: Manifest, count: ScopeCount, now: int) -> Assurance:
     reached = count.reached
     standing = tuple(tier for tier in manifest.tiers if count.live >= tier.count)
     return Assurance(
-        state=_state(manifest, count, window, now),
+        state=state_at(manifest, reached is not None, count.closed, now),
         live=count.live,
         threshold=manifest.threshold,
         reached_on=None if reached is None else reached.day,
@@ -70,17 +70,23 @@ def assess(manifest: Manifest, count: ScopeCount, now: int) -> Assurance:
         next_tier=next((tier for tier in manifest.tiers if count.live < tier.count), None),
         deadline=manifest.deadline_day,
         action=window,
-        days_left=_days_left(manifest, now),
+        days_left=days_left(manifest, now),
     )
 
 
-def _state(manifest: Manifest, count: ScopeCount, window: tuple[int, int] | None, now: int) -> str:
+def state_at(manifest: Manifest, is_reached: bool, is_closed: bool, now: int) -> str:
+    """The state at now, in seconds since 1970; is_closed: the ledger has published the closing batch.
+
+    Raises:
+        ConfigurationError: this machine does not know the action's time zone.
+    """
+    window = action_window(manifest)
     day = now // 86_400
-    if count.reached is None:
+    if not is_reached:
         if day < manifest.opens:
             return DRAFT
         # The closing batch decides; without it, the last day on which it may come.
-        return FAILED if count.closed or day > manifest.deadline_day else OPEN
+        return FAILED if is_closed or day > manifest.deadline_day else OPEN
     if window is None:
         return CLOSED if day > manifest.deadline_day else REACHED
     start, end = window
@@ -106,7 +112,12 @@ def action_window(manifest: Manifest) -> tuple[int, int] | None:
     return start, end
 
 
-def _days_left(manifest: Manifest, now: int) -> int | None:
+def days_left(manifest: Manifest, now: int) -> int | None:
+    """How many days remain until the action date, in its time zone; None without or after it.
+
+    Raises:
+        ConfigurationError: this machine does not know the action's time zone.
+    """
     if manifest.action is None:
         return None
     here = datetime.datetime.fromtimestamp(now, _zone(manifest.action.time_zone)).date()

@@ -9,6 +9,7 @@ import click
 from headcount import draft as drafts
 from headcount import notice as notices
 from headcount import organiser as organisers
+from headcount import private_file
 from headcount import scope as scopes
 from headcount.scope_view import ScopeView, find_scope
 from headcount.signer_commands import today
@@ -18,6 +19,7 @@ from headcount_ledger.reader.transport import HttpTransport
 from headcount_ledger.reader.view import open_ledger
 from headcount_spec import signature
 from headcount_spec.errors import ProtocolError
+from headcount_spec.fingerprint import fingerprint
 from headcount_spec.lint import ERROR, Finding
 from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
@@ -40,6 +42,36 @@ def init(file: Path) -> None:
     public_key = organisers.create_key(file)
     say(encode_base64(public_key))
     hint(f"keep {file.name} secret, and keep a copy: it signs everything said in the campaign's name")
+
+
+@organiser.command()
+@click.argument("terms", type=FILE)
+@click.option(
+    "--language", "languages", multiple=True, help="A page for each; the terms' own languages otherwise."
+)
+@click.option("--kind", type=click.Choice(["poster", "flyer"]), default="poster", show_default=True)
+@click.option("--size", type=click.Choice(["A4", "A3"]), default="A4", show_default=True)
+@click.option(
+    "--site", metavar="URL", help="Which of the terms' sites the code leads to; the first otherwise."
+)
+@click.option("--font", type=FILE, help="A TrueType font with the letters of the languages.")
+@click.option("--out", type=FILE, required=True, help="A file ending in .pdf, or in .svg for one language.")
+def poster(
+    terms: Path,
+    languages: tuple[str, ...],
+    kind: str,
+    size: str,
+    site: str | None,
+    font: Path | None,
+    out: Path,
+) -> None:
+    """Make a poster or a sheet of flyers of TERMS, the published scope.json, with QR code and fingerprint."""
+    from headcount import printing  # loads a PDF library
+
+    manifest = Manifest.from_bytes(private_file.read(terms))
+    printing.write(out, manifest, languages, kind=kind, size=size, site=site, fonts=font)
+    say(f"{kind}: {out}")
+    hint(f"the words to compare: {' '.join(fingerprint(manifest.scope_id))}")
 
 
 @click.group()

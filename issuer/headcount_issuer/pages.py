@@ -78,7 +78,7 @@ def guard(response: Response) -> Response:
     """Forbid a page whatever it does not need."""
     script = f"'nonce-{g.nonce}'" if "nonce" in g else "'none'"
     response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src {script}; form-action 'self'; "
+        f"default-src 'none'; style-src 'self'; img-src 'self'; script-src {script}; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     )
     # Not no-referrer: with that a browser sends its forms with "Origin: null", as those of strangers.
@@ -101,10 +101,12 @@ def is_page() -> bool:
 
 def refusal(error: ProtocolError) -> Response:
     """What went wrong, in words; the texts of our errors name nobody."""
-    page = render_template("refusal.html", reason=str(error), phrase=HTTPStatus(error.status).phrase)
+    page = render_template(
+        "refusal.html", reason=str(error), phrase=HTTPStatus(error.status).phrase, code=error.code
+    )
     response = Response(page, error.status, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
     return response

@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -18,18 +19,26 @@ from headcount_issuer.issuer import Issuer
 from headcount_ledger.app import create_app as ledger_app
 from headcount_ledger.gate import Gate
 from headcount_ledger.ledger import Ledger
+from headcount_ledger.reader.fetch import http_fetch
+from headcount_ledger.reader.transport import HttpTransport, origin_of
 from headcount_ledger.refusals import Refusals
 from headcount_ledger.ticker import Ticker
 from headcount_node.bridge import Bridge
 from headcount_node.config import CONFIG_VARIABLE, NodeConfig
-from headcount_node.front import front_blueprint
 from headcount_node.hot import AsgiApp, HotRoutes
 from headcount_node.hot_issuer import HotIssuer
-from headcount_spec.errors import ConfigurationError
-from headcount_spec.scope import ScopeId
-from headcount_spec.totals import decode_totals, totals_path
-from headcount_verifier import Redeemer
+from headcount_node.site.assets import Assets
+from headcount_node.site.check import CheckSite, asked, check_blueprint, dress
+from headcount_node.site.counted import Counts
+from headcount_node.site.pages import Site, pages_blueprint
+from headcount_node.site.theme import theme_blueprint
+from headcount_spec.errors import ConfigurationError, NotFoundError
+from headcount_spec.scope import Manifest, ScopeId
+from headcount_verifier import Redeemer, VerifierConfig
 from headcount_verifier import create_app as verifier_app
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 LEDGER_PREFIX = "/ledger"
 
@@ -63,7 +72,10 @@ def cold_routes(config: NodeConfig, ledger: Ledger | None, redeemer: Redeemer | 
     root = Flask(__name__, static_folder=None)
     if config.verifier is not None and redeemer is not None:
         root = verifier_app(config.verifier, redeemer)
-        root.register_blueprint(front_blueprint(redeemer, lambda batch: totals_at(ledger, batch)))
+        assets = Assets()
+        root.register_blueprint(assets.blueprint())
+        root.register_blueprint(pages_blueprint(_site(config.verifier, ledger, redeemer, assets)))
+        root.register_blueprint(theme_blueprint(config.hue))
     if ledger is None:
         return DispatcherMiddleware(root)
     return DispatcherMiddleware(root, {LEDGER_PREFIX: ledger_app(ledger, prefix="")})
@@ -79,13 +91,39 @@ def personhood() -> Iterator[AsgiApp]:
     sys.setswitchinterval(0.0005)  # the signers need the GIL for a moment only, and the loop is always busy
     with Issuer.open(config.issuer) as issuer:
         issuer.start()
-        cold = Bridge(issuer_app(issuer), config.threads, tells_peer=True)
+        cold = Bridge(check_routes(issuer, config.hue), config.threads, tells_peer=True)
         hot = HotIssuer(issuer, cold, max((os.cpu_count() or 1) + 1, config.issuer.custody.sessions))
         try:
             yield hot
         finally:
             hot.close()
             cold.close()
+
+
+def check_routes(issuer: Issuer, hue: int | None = None) -> WSGIApplication:
+    """The issuer's app with its page for people."""
+    app = issuer_app(issuer)
+
+    def manifest(scope_id: ScopeId) -> Manifest:
+        for row in issuer.scopes():
+            if row.opened and row.manifest.scope_id == scope_id:
+                return row.manifest
+        raise NotFoundError("this issuer has not opened the scope")
+
+    assets = Assets()
+    app.register_blueprint(assets.blueprint())
+    site = CheckSite(issuer.config.name, manifest, assets)
+    app.register_blueprint(check_blueprint(site))
+    dress(app, site)
+    app.register_blueprint(theme_blueprint(hue))
+    return asked(app, origin_of(issuer.config.url))
+
+
+def _site(verifier: VerifierConfig, ledger: Ledger | None, redeemer: Redeemer, assets: Assets) -> Site:
+    if ledger is not None:
+        return Site(redeemer, Counts(ledger.storage.read), assets, LEDGER_PREFIX)
+    fetch = http_fetch(verifier.ledger, HttpTransport())
+    return Site(redeemer, Counts(fetch), assets, verifier.ledger)
 
 
 def run_ledger() -> None:
@@ -100,16 +138,6 @@ def run_ledger() -> None:
         signal.signal(signal.SIGTERM, lambda _signal, _frame: server.stop())
         with Ticker(ledger):
             server.serve()
-
-
-def totals_at(ledger: Ledger | None, batch: int | None) -> Mapping[ScopeId, tuple[int, int]]:
-    """(gross, live) by scope as published with a batch, None for the last; of none before it is published."""
-    if ledger is None:
-        return {}
-    head = ledger.head()
-    published = head.batches - (head.published is None)  # the last one may wait for its witnesses
-    number = published - 1 if batch is None else batch
-    return decode_totals(ledger.storage.read(totals_path(number))) if 0 <= number < published else {}
 
 
 def _log_to_stderr() -> None:

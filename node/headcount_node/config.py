@@ -4,6 +4,7 @@
     public = "127.0.0.1:8000"      # verifier at /, ledger at /ledger
     personhood = "127.0.0.1:8001"  # issuer
     processes = 2                  # of the public origin; as many as cores
+    hue = 33                       # of the pages' one colour, 0 to 359; optional
 
     [ledger]    see headcount_ledger.config
     [verifier]  see headcount_verifier.config
@@ -75,6 +76,7 @@ class NodeConfig:
     issuer: IssuerConfig | None
     threads: int = 16  # requests that Flask works on at once, in each process
     processes: int = 2  # that serve the public origin
+    hue: int | None = None  # of the pages' colour, in degrees; lightness and chroma are not to be chosen
 
     @classmethod
     def from_file(cls, path: Path) -> NodeConfig:
@@ -108,6 +110,7 @@ class NodeConfig:
             issuer=IssuerConfig.from_table(tables["issuer"], folder) if "issuer" in tables else None,
             processes=node.integer("processes", 1, 64) if node.has("processes") else 2,
             threads=node.integer("threads", 1, 256) if node.has("threads") else 16,
+            hue=node.integer("hue", 0, 359) if node.has("hue") else None,
         )
         node.finish()
         return config

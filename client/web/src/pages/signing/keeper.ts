@@ -1,0 +1,107 @@
+/** What the signing page keeps of one scope: the pledge file, and notes of its own on the way to an issuer and on sending. */
+import { fromUtf8, utf8, type Bytes } from "../../protocol/bytes.ts";
+import { encodeBase64url } from "../../protocol/text.ts";
+import type { PledgeFile } from "../../signing/pledge_file.ts";
+import { Memory, MemoryStorage, PledgeStore, openStorage, type Storage } from "../../signing/storage.ts";
+
+interface Notes {
+  state?: string; // goes to an issuer's page and has to come back
+  sendAt?: number; // milliseconds since 1970
+  later?: boolean; // the person sends it some other time
+  erased?: boolean; // a contact was left and taken back
+}
+
+export class Keeper {
+  readonly store: PledgeStore;
+  readonly memory: Memory;
+  readonly isDurable: boolean;
+  private readonly scope: string;
+  private readonly storage: Storage;
+  private readonly channel: BroadcastChannel | null;
+
+  private constructor(storage: Storage, scope: string) {
+    this.storage = storage;
+    this.scope = scope;
+    this.store = new PledgeStore(storage, scope);
+    this.memory = new Memory(storage);
+    this.isDurable = storage.isDurable;
+    this.channel = openChannel(`headcount/${scope}`);
+  }
+
+  /** The keeper of a scope, in memory where the browser keeps nothing. */
+  static async open(scope: string): Promise<Keeper> {
+    const storage = await openStorage();
+    try {
+      await storage.names(); // a database that opens may still refuse
+      return new Keeper(storage, scope);
+    } catch {
+      return new Keeper(new MemoryStorage(), scope);
+    }
+  }
+
+  load(): Promise<PledgeFile | undefined> {
+    return this.store.load();
+  }
+
+  async notes(): Promise<Notes> {
+    const data = await this.storage.get(this.name);
+    return data === undefined ? {} : (JSON.parse(fromUtf8(data)) as Notes);
+  }
+
+  async note(notes: Notes): Promise<void> {
+    await this.storage.put(this.name, utf8(JSON.stringify({ ...(await this.notes()), ...notes })));
+  }
+
+  /** The nonce that a session must come back with; drawn once a pledge. */
+  async state(): Promise<string> {
+    const known = (await this.notes()).state;
+    if (known !== undefined) return known;
+    const state = encodeBase64url(crypto.getRandomValues(new Uint8Array(16)) as Bytes);
+    await this.note({ state });
+    return state;
+  }
+
+  /** Remove everything that this browser keeps of this scope, and the checkpoints that tell where one has been. */
+  async forget(): Promise<void> {
+    for (const name of await this.storage.names()) {
+      if (name.endsWith(`/${this.scope}`) || name.startsWith("checkpoint/")) await this.storage.delete(name);
+    }
+    this.tell({ changed: true });
+  }
+
+  /** Do something that no other tab of this scope does at the same time. */
+  alone<T>(act: () => Promise<T>): Promise<T> {
+    const locks = (navigator as { locks?: LockManager }).locks;
+    if (locks === undefined || !this.isDurable) return act();
+    return locks.request(`headcount/${this.scope}`, act) as Promise<T>;
+  }
+
+  /** Tell the other tabs of this scope. */
+  tell(message: Message): void {
+    this.channel?.postMessage(message);
+  }
+
+  /** Hear the other tabs. */
+  listen(heard: (message: Message) => void): void {
+    this.channel?.addEventListener("message", (event: MessageEvent<Message>) => heard(event.data));
+  }
+
+  private get name(): string {
+    return `notes/${this.scope}`;
+  }
+}
+
+/** Between the tabs of one origin: something has changed, a session has come, it was taken. */
+export interface Message {
+  changed?: true;
+  session?: Record<string, string>;
+  taken?: true;
+}
+
+function openChannel(name: string): BroadcastChannel | null {
+  try {
+    return new BroadcastChannel(name);
+  } catch {
+    return null; // some browsers block it together with storage
+  }
+}

@@ -1,0 +1,258 @@
+"""The pages of the public origin: what is counted here, a campaign to read and sign, the audit, badges.
+
+    GET /                                 /in/<language>
+    GET /sign/<scope>                     /sign/<scope>/<language>
+    GET /audit                            /audit/<language>
+    GET /calendar/<scope>/<language>.ics
+    GET /badge/<scope>.svg | .png         /badge/<scope>/<language>.svg
+
+Nothing is remembered of a reader: the language is in the address, or in Accept-Language. The pages are whole
+without script; what a script needs stands in them as data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, render_template, request
+
+from headcount import assurance
+from headcount.catalogue import LANGUAGES, Catalogue, catalogue, choose
+from headcount_node.site import badge
+from headcount_node.site.assets import Assets
+from headcount_node.site.counted import Counts, policy_of
+from headcount_node.site.crowd import crowd
+from headcount_node.site.headers import protect
+from headcount_node.site.standing import lines, standing
+from headcount_node.site.wording import checks, level
+from headcount_spec.errors import NotFoundError, ProtocolError
+from headcount_spec.fingerprint import fingerprint
+from headcount_spec.scope import Manifest, ScopeId
+from headcount_spec.text import day_of, decode_hex
+from headcount_verifier import Redeemer
+
+SIGN_MESSAGES = ("app.", "contact.", "error.", "check.done_tab", "check.copy")
+AUDIT_MESSAGES = ("audit.", "error.", "trust.", "app.checking")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the pages are made of."""
+
+    redeemer: Redeemer
+    counts: Counts
+    assets: Assets
+    ledger: str  # where the ledger is read: "/ledger" on this origin, else its URL
+    clock: Callable[[], float] = time.time
+
+
+def pages_blueprint(site: Site) -> Blueprint:
+    """All pages of the public origin."""
+    pages = Blueprint("pages", __name__, template_folder="templates")
+
+    @pages.get("/")
+    @pages.get("/in/<language>")
+    def front(language: str | None = None) -> Response:
+        words = _words(language)
+        manifests = [site.redeemer.manifest(scope_id) for scope_id in site.redeemer.scope_ids()]
+        scopes = [_facts(site, manifest, words) for manifest in manifests if manifest.kind != "contact"]
+        body = _render(site, "site/front.html", words, scopes=scopes, here="/in/")
+        return protect(_page(body, words))
+
+    @pages.get("/sign/<scope>")
+    @pages.get("/sign/<scope>/<language>")
+    def sign(scope: str, language: str | None = None) -> Response:
+        manifest = _manifest(site, scope)
+        words = _words(language)
+        facts = _facts(site, manifest, words)
+        texts = site.counts.texts(manifest)
+        tag = facts["language"]
+        today = day_of(int(site.clock()))
+        data = {
+            "scope": manifest.scope_id.hex(),
+            "ledger": site.ledger,
+            "language": words.language,
+            "issuers": [{"name": issuer.name, "url": issuer.url} for issuer in manifest.issuers],
+        }
+        contacts = _contacts(site, manifest)
+        if contacts is not None:
+            data["contacts"] = contacts.scope_id.hex()
+        body = _render(
+            site,
+            "site/sign.html",
+            words,
+            here=f"/sign/{scope}/",
+            entry="sign.js",
+            data=data,
+            messages=words.subset(*SIGN_MESSAGES),
+            text=texts.get(tag, ""),
+            words8=fingerprint(manifest.scope_id),
+            issuers=checks(manifest, words),
+            is_open=manifest.opens <= today <= manifest.closes and manifest.kind != "contact",
+            is_early=today < manifest.opens,
+            ledger=site.ledger,
+            public=manifest.origins[0],
+            **facts,
+        )
+        issuers = (*manifest.issuers, *(contacts.issuers if contacts is not None else ()))
+        connect = [_origin_of(issuer.url) for issuer in issuers]
+        if not site.ledger.startswith("/"):
+            connect.append(_origin_of(site.ledger))
+        return protect(_page(body, words), connect)
+
+    @pages.get("/calendar/<scope>/<language>.ics")
+    def calendar(scope: str, language: str) -> Response:
+        manifest = _manifest(site, scope)
+        if manifest.action is None:
+            raise NotFoundError("this campaign has no action date")
+        words = _words(language)
+        tag = words.language if words.language in manifest.title else None
+        response = Response(assurance.calendar(manifest, tag), content_type="text/calendar; charset=utf-8")
+        response.headers["Content-Disposition"] = 'attachment; filename="headcount.ics"'
+        return protect(response)
+
+    @pages.get("/audit")
+    @pages.get("/audit/<language>")
+    def audit(language: str | None = None) -> Response:
+        words = _words(language)
+        scope_ids = site.redeemer.scope_ids()
+        policy = policy_of(site.redeemer.manifest(scope_ids[0])).to_bytes().decode() if scope_ids else ""
+        body = _render(
+            site,
+            "site/audit.html",
+            words,
+            here="/audit/",
+            entry="audit.js",
+            data={"ledger": site.ledger, "language": words.language},
+            messages=words.subset(*AUDIT_MESSAGES),
+            policy=policy,
+            ledger=site.ledger,
+        )
+        # An auditor may read any ledger or mirror, wherever it stands.
+        return protect(_page(body, words), ["https:", "http:"], worker=True)
+
+    @pages.get("/badge/<scope>.svg")
+    @pages.get("/badge/<scope>/<language>.svg")
+    def badge_svg(scope: str, language: str | None = None) -> Response:
+        manifest = _manifest(site, scope)
+        words = _words(language)
+        reached = site.counts.reached_on(manifest) is not None
+        image = badge.svg(manifest, site.counts.of(manifest), words, reached)
+        return _image(image.encode(), "image/svg+xml")
+
+    @pages.get("/badge/<scope>.png")
+    def badge_png(scope: str) -> Response:
+        manifest = _manifest(site, scope)
+        return _image(badge.png(manifest, site.counts.of(manifest)), "image/png")
+
+    @pages.errorhandler(ProtocolError)
+    def refused(error: ProtocolError) -> Response:
+        return refusal(error, site.assets, "/in/")
+
+    return pages
+
+
+def refusal(error: ProtocolError, assets: Assets, here: str) -> Response:
+    """What went wrong, as a page for people."""
+    words = catalogue(choose(None, request.headers.get("Accept-Language")))
+    said = reason(error.code, words)
+    body = render_template("site/refusal.html", **common(assets, words, here, None), reason=said)
+    response = protect(_page(body, words))
+    response.status_code = error.status
+    return response
+
+
+def reason(code: str, words: Catalogue) -> str:
+    """What an error means, in words."""
+    key = f"error.{code}"
+    return words.text(key) if key in words.messages else words.text("error.other", code=code)
+
+
+def common(site_assets: Assets, words: Catalogue, here: str, entry: str | None) -> dict[str, Any]:
+    """What every page is rendered with."""
+    return {
+        "words": words,
+        "t": words.text,
+        "language_of_page": words.language,
+        "home": f"/in/{words.language}",
+        "direction": words.direction,
+        "tongues": [(tag, catalogue(tag).text("language")) for tag in LANGUAGES],
+        "here": here,
+        "style": site_assets.entry("headcount.css"),
+        "script": site_assets.entry(entry) if entry else None,
+        "build": site_assets.hash,
+    }
+
+
+def _render(
+    site: Site, template: str, words: Catalogue, here: str, entry: str | None = None, **values: Any
+) -> str:
+    return render_template(template, **common(site.assets, words, here, entry), **values)
+
+
+def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
+    tag = words.language if words.language in manifest.title else manifest.language
+    count = site.counts.of(manifest)
+    here = count.live if count else 0
+    before = site.counts.before(manifest) if count else None
+    live = here + (before or 0)
+    share = min(1.0, live / manifest.threshold)
+    stands = standing(manifest, site.counts, int(site.clock()))
+    return {
+        "manifest": manifest,
+        "state": stands.state,
+        "standing": lines(manifest, stands, words),
+        "language": tag,
+        "scope": manifest.scope_id.hex(),
+        "count": count,
+        "live": words.number(live),
+        "parts": None if before is None else (words.number(before), words.number(here)),
+        "level": level(manifest, live, words),
+        "threshold": words.number(manifest.threshold),
+        "percent": words.percent(int(share * 100) / 100),
+        "crowd": crowd(live, manifest.threshold),
+        "is_reached": stands.is_reached or (count is not None and live >= manifest.threshold),
+        "closed": day_of(int(site.clock())) > manifest.closes,
+    }
+
+
+def _contacts(site: Site, campaign: Manifest) -> Manifest | None:
+    """The campaign's contact scope, if this site takes deposits for one; whether it is, the page checks."""
+    found = (site.redeemer.manifest(scope_id) for scope_id in site.redeemer.scope_ids())
+    children = (item for item in found if item.kind == "contact" and item.parent == campaign.scope_id)
+    return next(children, None)
+
+
+def _words(language: str | None) -> Catalogue:
+    if language is not None and language not in LANGUAGES:
+        raise NotFoundError("this page is not there in that language")
+    return catalogue(choose(language, request.headers.get("Accept-Language")))
+
+
+def _manifest(site: Site, scope: str) -> Manifest:
+    return site.redeemer.manifest(ScopeId(decode_hex(scope, 32)))
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _page(body: str, words: Catalogue) -> Response:
+    response = Response(body, content_type="text/html; charset=utf-8")
+    response.headers["Content-Language"] = words.language
+    response.headers["Vary"] = "Accept-Language"
+    return response
+
+
+def _image(data: bytes, media_type: str) -> Response:
+    response = Response(data, content_type=media_type)
+    response.headers["Cache-Control"] = "public, max-age=60"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers["Vary"] = "Accept-Language"
+    return response

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import signer
+from headcount_spec.scope import Manifest
+from stage import Stage, Traffic, shot
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pledged(stage: Stage, campaign: Manifest, browser: Any) -> None:
+    context = browser.new_context()
+    signer.pledge(context.new_page(), stage, campaign)
+    context.close()
+
+
+def test_the_page_recounts_as_the_command_does(
+    stage: Stage, page: Any, traffic: Traffic, tmp_path: Path
+) -> None:
+    page.goto(f"{stage.url}/audit/en")
+    page.get_by_role("button", name="Recount", exact=True).click()
+    page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
+    shot(page, "audit")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the report").click()
+    found = json.loads(download.value.path().read_bytes())
+    command = [
+        sys.executable,
+        "-m",
+        "headcount",
+        "audit",
+        f"{stage.url}/ledger",
+        "--policy",
+        stage.policy,
+        "--json",
+    ]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=tmp_path).stdout)
+    if told["size"] == found["size"]:  # no batch came between
+        assert found["scopes"] == told["scopes"]
+        assert found["root"] == told["root"]
+    assert found["ok"] is told["ok"] is True
+    page.reload()
+    page.get_by_role("button", name=re.compile("Recount|Go on from entry")).click()
+    page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
+    assert traffic.errors == []
+    assert not [r for r in traffic.requests if not r["url"].startswith((stage.url, "blob:"))]
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_folder_is_recounted_without_any_server(
+    stage: Stage, page: Any, tmp_path: Path, is_changed: bool, traffic: Traffic
+) -> None:
+    folder = tmp_path / "mirror"
+    shutil.copytree(stage.folder / "node" / "public", folder)
+    if is_changed:
+        path = max(
+            (folder / "tile" / "entries").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size
+        )
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    page.add_init_script("delete window.showDirectoryPicker")
+    page.goto(f"{stage.url}/audit/en")
+    asked = len(traffic.requests)
+    page.get_by_label("Choose a folder").set_input_files(folder)
+    if is_changed:
+        page.locator(".verdict.bad").wait_for()
+        shot(page, "audit-faults")
+        code = page.locator("td code").first.inner_text()
+        assert code in ("changed-entry", "swapped-terms")  # whatever stood in the middle
+    else:
+        page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
+    assert not [r for r in traffic.requests[asked:] if "/ledger/" in r["url"]]
+
+
+def test_what_is_no_ledger_is_said(stage: Stage, page: Any) -> None:
+    page.goto(f"{stage.url}/audit/en")
+    page.get_by_label("Address of the ledger").fill(f"{stage.url}/nothing")
+    page.get_by_role("button", name="Recount", exact=True).click()
+    page.get_by_text("That did not work").wait_for()
