@@ -336,18 +336,17 @@ async def body(receive: Receive, max_bytes: int, too_long: Callable[[], Protocol
         MalformedError: the client went away.
     """
     data = bytearray()
-    more = True
-    while more and len(data) <= max_bytes:
+    while True:
         message = await receive()
+        if message["type"] != "http.request":
+            raise MalformedError("the request is not complete")
         part = message.get("body", b"")
         held.take(len(part))
         data += part
-        more = bool(message.get("more_body"))
-    if message["type"] != "http.request":
-        raise MalformedError("the request is not complete")
-    if len(data) > max_bytes:
-        raise too_long()
-    return bytes(data)
+        if len(data) > max_bytes:
+            raise too_long()
+        if not message.get("more_body"):
+            return bytes(data)
 
 
 _HEADS: dict[int, tuple[Mapping[str, str], bytes]] = {}  # of the answers that share their headers

@@ -75,13 +75,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self.cycle = _Ended()  # type: ignore[assignment]
             return
-        route = self._hot_route()
-        if route is None:
+        found = self._hot_route()
+        if found is None:
             super().on_headers_complete()
             return
-        self._hot = self.cycle = _HotCycle(
-            self, route, Request(self.headers, self.client[0] if self.client else None)
-        )  # type: ignore[assignment]
+        app, route = found
+        request = Request(self.headers, self.client[0] if self.client else None)
+        self._hot = self.cycle = _HotCycle(self, app, route, request)  # type: ignore[assignment]
         self._hot.check()
 
     def on_body(self, body: bytes) -> None:
@@ -118,16 +118,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             self._idle_at = self.loop.time()
 
-    def _hot_route(self) -> Route | None:
-        """The hot route of the request whose header has come, if it comes as such requests do.
+    def _hot_route(self) -> tuple[HotApp, Route] | None:
+        """The app and the hot route of the request whose header has come, if it comes as such requests do.
 
         What is pipelined behind another, expects an interim answer or spells its path in another way is
         answered by the same route through ASGI.
         """
         parser: Any = self.parser  # None only when the connection is lost
-        if not isinstance(self.app, HotApp) or parser.get_method() != b"POST":
+        app = self.app
+        if not isinstance(app, HotApp) or parser.get_method() != b"POST":
             return None
-        route = self.app.routes.get(self.url.decode("latin-1"))
+        route = app.routes.get(self.url.decode("latin-1"))
         if (
             route is None
             or self.expect_100_continue
@@ -135,7 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
             or not (self.cycle is None or self.cycle.response_complete)
         ):
             return None
-        return route
+        return app, route
 
     def pause_writing(self) -> None:
         """The peer does not read: nor do we, so that no answers pile up."""
@@ -179,12 +180,12 @@ class _HotCycle:
 
     message_event = _Nobody()
 
-    def __init__(self, protocol: BoundedProtocol, route: Route, request: Request) -> None:
+    def __init__(self, protocol: BoundedProtocol, app: HotApp, route: Route, request: Request) -> None:
         self._protocol = protocol
         self._route = route
         self._request = request
         self._body = bytearray()
-        self._held = protocol.app.bodies.hold()
+        self._held = app.bodies.hold()
         parser: Any = protocol.parser  # None only when the connection is lost
         self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.response_complete = False

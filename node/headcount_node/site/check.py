@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, render_template, request
-from jinja2 import FileSystemLoader
+from jinja2 import ChoiceLoader, FileSystemLoader
 
 from headcount.catalogue import LANGUAGES, catalogue, choose
 from headcount_node.site.assets import Assets
@@ -93,7 +93,8 @@ def dress(app: Flask, site: CheckSite) -> None:
 
     The address of such a page is a secret of its session and says no language: that of the browser is taken.
     """
-    app.jinja_loader = FileSystemLoader(_PROVING)
+    environment = app.jinja_env
+    environment.loader = ChoiceLoader([FileSystemLoader(_PROVING), *filter(None, [environment.loader])])
 
     @app.context_processor
     def values() -> dict[str, Any]:
