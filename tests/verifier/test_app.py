@@ -326,10 +326,8 @@ print(sorted({"py_ecc", "webauthn", "headcount_issuer", "headcount"} & set(sys.m
 """
 
 
-def test_the_partners_site_of_ten_lines_accepts_a_pledge(real, today_open, tmp_path):
+def test_the_partners_example_accepts_a_pledge(real, today_open, tmp_path):
     example = ROOT / "examples" / "partner_flask"
-    lines = [line for line in (example / "app.py").read_text().splitlines() if line.strip()]
-    assert len(lines) <= 10
     (tmp_path / "scopes").mkdir()
     (tmp_path / "scopes" / f"{today_open.scope_id.hex()}.json").write_bytes(today_open.raw)
     settings = (example / "verifier.toml").read_text()
