@@ -15,13 +15,12 @@ import load
 
 ROUNDS = 3
 SECONDS = 4
-MAX_RATE = 20_000  # pledges a second for which the file must suffice
 _SHAPES = ((1, 4), (2, 1), (2, 2))  # Granian's workers and blocking threads
 
 
 def accept(folder: Path, rounds: int = ROUNDS, seconds: int = SECONDS) -> dict[str, float]:
     """``accept.*`` but the loss."""
-    entries = factory.pledges(MAX_RATE * seconds)
+    entries = factory.pledges(load.MAX_RATE * seconds)
     best = max(_SHAPES, key=lambda shape: _constant(shape, entries, 2).rate)
     pairs = []
     for _ in range(rounds):
@@ -42,7 +41,7 @@ def accept(folder: Path, rounds: int = ROUNDS, seconds: int = SECONDS) -> dict[s
 
 def loss(folder: Path, number: int, name: str) -> dict[str, float]:
     """How much slower acceptance is with so many nullifiers in the spent set, as a share."""
-    entries = factory.pledges(MAX_RATE * SECONDS)
+    entries = factory.pledges(load.MAX_RATE * SECONDS)
     spent = factory.spent_ledger(number)
     losses = []
     for _ in range(ROUNDS):

@@ -17,6 +17,7 @@ from pathlib import Path
 import factory
 
 BENCH = Path(__file__).parent
+MAX_RATE = 20_000  # pledges a second for which there are enough of them
 _START_S = 20
 
 
@@ -38,7 +39,7 @@ def has_wrk() -> bool:
 
 def post(port: int, entries: Path, seconds: int, connections: int = 64) -> Load:
     """Post the entries of a file, one a request, from one thread."""
-    arguments = [str(entries), str(factory.PLEDGE_BYTES), "/pledges"]
+    arguments = [str(entries), str(factory.PLEDGE_BYTES), str(MAX_RATE * seconds), "/pledges"]
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s"]
     command += [str(BENCH / "post.lua"), f"http://127.0.0.1:{port}", "--", *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30)

@@ -1,12 +1,12 @@
--- wrk: posts the entries of a file, one a request, each once; arguments: file, bytes of each, path.
+-- wrk: posts the entries of a file, one a request, each once; arguments: file, bytes of each, how many, path.
 local file, size, path, at, all
 
 function init(args)
    local handle = assert(io.open(args[1], "rb"))
-   file = handle:read("*a")
-   handle:close()
    size = tonumber(args[2])
-   path = args[3]
+   file = handle:read(size * tonumber(args[3]))
+   handle:close()
+   path = args[4]
    at = 0
    all = #file / size
    wrk.headers["Content-Type"] = "application/vnd.headcount.entry"

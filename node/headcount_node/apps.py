@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -136,6 +137,8 @@ def run_ledger() -> None:
     with Ledger.open(config.ledger, checkpoints=False) as ledger:
         server = ledger.writer_server()
         signal.signal(signal.SIGTERM, lambda _signal, _frame: server.stop())
+        gc.collect()
+        gc.freeze()  # as in headcount_node.public
         with Ticker(ledger):
             server.serve()
 

@@ -34,8 +34,10 @@ class BoundedProtocol(HttpToolsProtocol):
     _idle_at: float | None = None  # since when nothing has come, after a hot route's answer
     _blocked_at: float | None = None  # since when the peer does not read
     _received = 0  # bytes of it
+    _requests = 0  # that the parser has seen begin
     _in_head = True
     _hot: _HotCycle | None = None  # the request to a hot route that is arriving
+    _known: _Known | None = None  # the last one, if it came in one piece and nothing has come since
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or tell it to come again."""
@@ -55,17 +57,27 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what belongs to a request that has not ended."""
         if self.transport.is_closing():
             return
+        # Between two requests the parser gives for the same bytes what it gave for them before.
+        known = self._known
+        if known is not None and known.is_like(data) and self.cycle.response_complete:
+            self._repeat(known, data)
+            return
+        is_between = self._begun_at is None and self._received == 0 and not self.pipeline
         self._received += len(data)
         if self._received > (MAX_HEAD_BYTES if self._in_head else MAX_BODY_BYTES) + len(data):
             self.transport.abort()
             return
+        before = self._requests
         super().data_received(data)
         if len(self.pipeline) > MAX_PIPELINED:
             self.transport.abort()
+        is_whole = is_between and self._begun_at is None and self._received == 0
+        self._known = _known(self.cycle, data) if is_whole and self._requests == before + 1 else None
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._idle_at = None
+        self._requests += 1
         self._begun_at, self._received, self._in_head = self.loop.time(), 0, True
         super().on_message_begin()
 
@@ -81,7 +93,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         app, route = found
         request = Request(self.headers, self.client[0] if self.client else None)
-        self._hot = self.cycle = _HotCycle(self, app, route, request)  # type: ignore[assignment]
+        parser: Any = self.parser  # None only when the connection is lost
+        keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        self._hot = self.cycle = _HotCycle(self, app, route, request, keep_alive)  # type: ignore[assignment]
         self._hot.check()
 
     def on_body(self, body: bytes) -> None:
@@ -117,6 +131,16 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.server_state.total_requests += 1
             self._idle_at = self.loop.time()
+
+    def _repeat(self, known: _Known, data: bytes) -> None:
+        """Take a request whose header is, byte for byte, that of the one before: it needs no parser."""
+        self._unset_keepalive_if_required()
+        self._idle_at = None
+        cycle = known.cycle.again()
+        self.cycle = cycle  # type: ignore[assignment]
+        cycle.check()
+        cycle.take(data[known.head_bytes :])
+        cycle.finish()
 
     def _hot_route(self) -> tuple[HotApp, Route] | None:
         """The app and the hot route of the request whose header has come, if it comes as such requests do.
@@ -179,22 +203,39 @@ class _HotCycle:
     """A request to a hot route, in the place of uvicorn's cycle: what is pipelined behind it waits."""
 
     message_event = _Nobody()
+    __slots__ = (
+        "_app",
+        "_body",
+        "_held",
+        "_protocol",
+        "_route",
+        "disconnected",
+        "keep_alive",
+        "request",
+        "response_complete",
+    )
 
-    def __init__(self, protocol: BoundedProtocol, app: HotApp, route: Route, request: Request) -> None:
+    def __init__(
+        self, protocol: BoundedProtocol, app: HotApp, route: Route, request: Request, keep_alive: bool
+    ) -> None:
         self._protocol = protocol
+        self._app = app
         self._route = route
-        self._request = request
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
         self._held = app.bodies.hold()
-        parser: Any = protocol.parser  # None only when the connection is lost
-        self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        self.request = request
+        self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False
+
+    def again(self) -> _HotCycle:
+        """The next request, with the same header."""
+        return _HotCycle(self._protocol, self._app, self._route, self.request, self.keep_alive)
 
     def check(self) -> None:
         """The header is there."""
         try:
-            self._route.check(self._request)
+            self._route.check(self.request)
         except Exception as exc:  # noqa: BLE001 a bug is answered without a word about it
             self._reply(self._route.refuse(exc))
 
@@ -207,13 +248,18 @@ class _HotCycle:
         except UnavailableError as exc:
             self._reply(self._route.refuse(exc))
             return
-        self._body += body
+        if not self._body:
+            self._body = body
+        elif isinstance(self._body, bytes):
+            self._body = bytearray(self._body) + body
+        else:
+            self._body += body
         if len(self._body) > self._route.max_bytes:
             self._reply(self._route.refuse(self._route.too_long()))
 
     def drop(self) -> None:
         """The rest of the body will not come."""
-        self._body.clear()
+        self._body = b""
         self._held.release()
 
     def finish(self) -> None:
@@ -221,7 +267,7 @@ class _HotCycle:
         if self.response_complete:
             return
         try:
-            self._route.take(self._request, bytes(self._body), self._reply)
+            self._route.take(self.request, bytes(self._body), self._reply)
         except Exception as exc:  # noqa: BLE001 a bug is answered without a word about it
             self._reply(self._route.refuse(exc))
 
@@ -235,7 +281,7 @@ class _HotCycle:
         # uvicorn marks only the last cycle as disconnected, and uvloop raises on a closed transport.
         if self.disconnected or protocol.transport.is_closing():
             return
-        own = b"".join(b"%s: %s\r\n" % header for header in protocol.server_state.default_headers)
+        own = _lines(protocol.server_state.default_headers)
         if not self.keep_alive:
             own += b"connection: close\r\n"
         data = b"%s%scontent-length: %d\r\n\r\n%s" % (head(answer), own, len(answer.body), answer.body)
@@ -243,6 +289,41 @@ class _HotCycle:
         if not self.keep_alive:
             protocol.transport.close()
         protocol.answered()
+
+
+_last_lines: tuple[object, bytes] = ((), b"")  # of the list that uvicorn makes anew each second
+
+
+def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    global _last_lines
+    if _last_lines[0] is not headers:
+        _last_lines = (headers, b"".join(b"%s: %s\r\n" % header for header in headers))
+    return _last_lines[1]
+
+
+class _Known:
+    """A request to a hot route that came in one piece."""
+
+    __slots__ = ("_head", "_size", "cycle", "head_bytes")
+
+    def __init__(self, cycle: _HotCycle, head: bytes, size: int) -> None:
+        self.cycle = cycle
+        self._head = head
+        self._size = size  # bytes of the whole request
+        self.head_bytes = len(head)
+
+    def is_like(self, data: bytes) -> bool:
+        """Whether this is a whole request with the same header, and so with a body of the same length."""
+        return len(data) == self._size and data.startswith(self._head)
+
+
+def _known(cycle: Any, data: bytes) -> _Known | None:
+    """What is to be known of a request that these bytes were, and nothing else."""
+    if isinstance(cycle, _HotCycle) and cycle.keep_alive:
+        length = cycle.request.length  # None with a chunked body
+        if length is not None:
+            return _Known(cycle, data[: len(data) - length], len(data))
+    return None
 
 
 async def sweep(connections: Iterable[Any]) -> None:

@@ -6,6 +6,7 @@ order of arrival.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from headcount_spec.merkle import LeafHash
 from headcount_spec.note import VerificationKey
 from headcount_spec.pledge import Nullifier
 from headcount_spec.revision import MAX_SERIAL
-from headcount_spec.wire import Reader, u8, u32
+from headcount_spec.wire import Reader
 
 PROMISE_BYTES = 137
 MEDIA_TYPE = "application/vnd.headcount.promise"
@@ -23,6 +24,7 @@ KIND_PLEDGE = 1  # the entry type
 KIND_REVISION = 3
 
 _DOMAIN = b"headcount/promise/v1\x00"
+_FIELDS = struct.Struct(">32sB32sII")
 
 
 class Signer(Protocol):
@@ -108,4 +110,4 @@ def verify_promise(promise: Promise, key: VerificationKey) -> Promise:
 
 
 def _message(leaf_hash: bytes, kind: int, nullifier: bytes, serial: int, deadline: int) -> bytes:
-    return _DOMAIN + leaf_hash + u8(kind) + nullifier + u32(serial) + u32(deadline)
+    return _DOMAIN + _FIELDS.pack(leaf_hash, kind, nullifier, serial, deadline)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -290,6 +292,66 @@ def test_a_hot_request_in_pieces_is_answered_whole(pause: float) -> None:
             writer.write(data[at : at + 7])
             await asyncio.sleep(pause / 10)
         assert [await answered(reader) for _ in range(2)] == [(200, b"hot 00001")] * 2
+        writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_a_header_that_is_known_changes_no_answer() -> None:
+    whole = [hot(b"0"), hot(b"1"), hot(b"2"), hot(b"00"), hot(b"0", b"X: y"), hot(b"3", b"X: y"), hot(b"bug")]
+    whole += [hot(b"0", b"Content-Type: refused"), hot(b"12345678901"), GET % 1, b"\r\n" + hot(b"4")]
+    chunked = HOT.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
+    whole.append(chunked.replace(b"%s\r\n\r\n", b"\r\n\r\n", 1) % (b"", b"1\r\n5\r\n0\r\n\r\n"))
+    random = Random(1)
+
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        wanted = {}
+        for sent in whole:
+            reader, writer = await connect()
+            writer.write(sent)
+            wanted[sent] = await answered(reader)
+            writer.close()
+        assert len({status for status, _ in wanted.values()}) == 4
+        for _ in range(40):
+            reader, writer = await connect()
+            asked = random.choices(whole, k=random.choice((2, 3))) * 4
+            data = b"".join(asked)
+            cuts = {sum(map(len, asked[:i])) for i in range(len(asked)) if random.random() < 0.7}
+            cuts |= {random.randrange(len(data)) for _ in range(random.choice((0, 0, 3)))}
+            told: list[tuple[int, bytes]] = []
+            for start, end in itertools.pairwise([0, *sorted(cuts - {0}), len(data)]):
+                writer.write(data[start:end])
+                if random.random() < 0.7:
+                    await asyncio.sleep(0.002)
+            told += [await answered(reader) for _ in asked]
+            assert told == [wanted[sent] for sent in asked]
+            writer.close()
+
+    play(scenario, hot_app())
+
+
+def test_a_known_header_in_another_place_is_none() -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        known = hot(b"1")
+        reader, writer = await connect()
+        for _ in range(2):
+            writer.write(known)
+            assert await answered(reader) == (200, b"hot 1")
+        writer.write(POST % len(known))  # as its body
+        await asyncio.sleep(0.05)
+        writer.write(known)
+        assert (await answered(reader))[0] == 413
+        writer.write(known)
+        assert await answered(reader) == (200, b"hot 1")
+        for data in (b"20", b"20", b"01"):  # before the answer to the one before
+            writer.write(hot(data))
+            await asyncio.sleep(0.05)
+        assert [await answered(reader) for _ in range(3)] == [(200, b"hot 20")] * 2 + [(200, b"hot 01")]
+        refused = hot(b"2", b"Content-Type: refused")
+        for _ in range(2):  # behind another, in one piece with it
+            writer.write(refused + known)
+            assert (await answered(reader))[0] == 415
+            assert await answered(reader) == (200, b"hot 1")
         writer.close()
 
     play(scenario, hot_app())
