@@ -55,6 +55,7 @@ _SUMMARIES = {
     "ledger": "Create and run a ledger.",
     "personhood": "Say what it proves to be a person here, and what a fake costs.",
     "serve": "Run the roles that CONFIG (a TOML file) names, until stopped.",
+    "webhooks": "Tell other sites how the counts move, signed and until they have taken it.",
     "witness": "Watch over other people's ledgers: cosign what only grows.",
 }
 _HINTS: dict[type[ProtocolError], str] = {

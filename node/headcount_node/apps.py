@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ from headcount_node.site.pages import Site, pages_blueprint
 from headcount_node.site.theme import theme_blueprint
 from headcount_spec.errors import ConfigurationError, NotFoundError
 from headcount_spec.scope import Manifest, ScopeId
-from headcount_verifier import Redeemer, VerifierConfig
+from headcount_verifier import Redeemer, VerifierConfig, teller
 from headcount_verifier import create_app as verifier_app
 
 if TYPE_CHECKING:
@@ -138,6 +139,17 @@ def run_ledger() -> None:
         signal.signal(signal.SIGTERM, lambda _signal, _frame: server.stop())
         with Ticker(ledger):
             server.serve()
+
+
+def run_webhooks() -> None:
+    """Tell whom the verifier's table names how the counts move, until SIGTERM."""
+    _log_to_stderr()
+    config = read_config()
+    if config.verifier is None:
+        raise ConfigurationError("the node has no table [verifier]")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: stop.set())
+    teller.run(config.verifier, stop)
 
 
 def _log_to_stderr() -> None:

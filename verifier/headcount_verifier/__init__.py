@@ -11,14 +11,17 @@ from headcount_verifier.app import create_app, verifier_blueprint
 from headcount_verifier.config import VerifierConfig
 from headcount_verifier.contacts import Contacts
 from headcount_verifier.ledger_client import LedgerClient
+from headcount_verifier.receiver import Event, WebhookReceiver
 from headcount_verifier.redeemer import Redeemer, Submitter
 
 __all__ = [
     "Contacts",
+    "Event",
     "LedgerClient",
     "Redeemer",
     "Submitter",
     "VerifierConfig",
+    "WebhookReceiver",
     "create_app",
     "verifier_blueprint",
 ]

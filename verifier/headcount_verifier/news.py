@@ -5,15 +5,15 @@
     scope.failed   the last day on which it could be reached is over
     scope.closed   the same day of a scope that was reached
 
-Every number is of a seal that is proven to be in a checkpoint with the witnesses that the terms demand: public
-before it is told. Nothing is told of one pledge. An event's id is made of what it says, so that after a restart
-the same event has the same.
+Every number is of a seal that is proven to be in a checkpoint with the witnesses that the terms demand:
+public before it is told. Nothing is told of one pledge. An event's id is made of what it says, so that after
+a restart the same event has the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,39 +89,25 @@ def tell(manifest: Manifest, view: LedgerView, today: int, told: Told) -> tuple[
     view.check_terms(manifest)
     data = view.entry(view.size - 1)
     seal = Seal.from_bytes(data)
-    news = list(_counted(manifest, view, seal, data, told))
     gross, live = totals_at(view, seal).get(manifest.scope_id, (0, 0))
+    news: list[News] = []
     after = replace(told, batch=seal.batch, gross=gross, live=live)
-    if not told.is_reached and seal.batch > told.batch:
+    if seal.batch > told.batch and (gross, live) != (told.gross, told.live):
+        hash = leaf_hash(data).hex()
+        news.append(_news(manifest, COUNTED, seal.batch, seal.day, gross=gross, live=live, seal=hash))
+    if seal.batch > told.batch and not told.is_reached:
         found = find_reached(view, manifest, told.batch)
         if found is not None:
-            reached = found.reached
-            news.append(
-                _news(
-                    manifest,
-                    REACHED,
-                    reached.batch,
-                    reached.day,
-                    live=reached.live,
-                    seal=reached.seal_hash.hex(),
-                )
-            )
+            first = found.reached
+            hash = first.seal.hex()
+            news.append(_news(manifest, REACHED, first.batch, first.day, live=first.live, seal=hash))
             after = replace(after, is_reached=True)
     if not told.is_over and today > manifest.deadline_day:
         ended = CLOSED if after.is_reached else FAILED
         day = manifest.deadline_day + 1
-        news.append(_news(manifest, ended, seal.batch, day, live=live, gross=gross))
+        news.append(_news(manifest, ended, seal.batch, day, gross=gross, live=live))
         after = replace(after, is_over=True)
     return news, after
-
-
-def _counted(manifest: Manifest, view: LedgerView, seal: Seal, data: bytes, told: Told) -> Iterator[News]:
-    if seal.batch <= told.batch:
-        return
-    gross, live = totals_at(view, seal).get(manifest.scope_id, (0, 0))
-    if (gross, live) != (told.gross, told.live):
-        hash = leaf_hash(data).hex()
-        yield _news(manifest, COUNTED, seal.batch, seal.day, live=live, gross=gross, seal=hash)
 
 
 _RANKS = {COUNTED: 0, REACHED: 1, FAILED: 2, CLOSED: 2}

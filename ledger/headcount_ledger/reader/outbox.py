@@ -1,9 +1,9 @@
 """Telling another site by webhook: each event is a file until the other side has taken it.
 
-What is sent keeps its order as long as the receiver does not answer, or says that it cannot now. An event that
-it refuses (3xx, 4xx) is set aside and tried again by itself: those behind it go on. After sixteen tries,
-nearly two days, an event is given up, which is said in the log. After a crash an event may be sent twice, under
-the same id. An outbox belongs to one thread; ``put`` may be called by another.
+What is sent keeps its order as long as the receiver does not answer, or says that it cannot now. An event
+that it refuses (3xx, 4xx) is set aside and tried again by itself: those behind it go on. After sixteen tries,
+nearly two days, an event is given up, which is said in the log. After a crash an event may be sent twice,
+under the same id. An outbox belongs to one thread; ``put`` may be called by another.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _DAY_S = 86_400  # the longest Retry-After that is honoured
 _NOT_NOW = (408, 425, 429)  # of the 4xx: about the moment, not the event
 _GONE = 410  # whoever answers this wants it no more
 _SUFFIX = ".json"
+
+_SPREAD = secrets.SystemRandom()
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ class Outbox:
         url: str,
         signers: Sequence[webhook.Signer],
         transport: Transport,
-        draw: Callable[[], float] = secrets.SystemRandom().random,
+        draw: Callable[[], float] = _SPREAD.random,
     ) -> None:
         """draw gives a number from 0 to 1: no two receivers that came back are told at the same moment."""
         self.folder = folder
@@ -198,7 +200,7 @@ class Outbox:
         return replace(letter, tries=tries, not_before=now + pause, is_refused=is_refused)
 
     def _pause(self, tries: int) -> int:
-        longest = min(FIRST_PAUSE_S * PAUSE_FACTOR ** (tries - 1), MAX_PAUSE_S)
+        longest = float(min(FIRST_PAUSE_S * PAUSE_FACTOR ** (tries - 1), MAX_PAUSE_S))
         return max(1, round(longest * (1 + self._draw()) / 2))
 
 
@@ -212,10 +214,10 @@ def retry_after(answer: Answer, now: int) -> int:
         seconds = parse_decimal(text)
     except MalformedError:
         try:
-            seconds = int(email.utils.parsedate_to_datetime(text).timestamp()) - now
+            seconds = round(email.utils.parsedate_to_datetime(text).timestamp()) - now
         except (ValueError, OverflowError):
             return 0
-    return min(max(seconds, 0), _DAY_S)
+    return max(0, min(seconds, _DAY_S))
 
 
 def check_url(url: str) -> str:
