@@ -35,7 +35,7 @@ _OWN = {
     "certificate": "headcount.opening_commands:certificate",
     "contact": "headcount.contact_commands:contact",
     "monitor": "headcount.monitor_command:monitor",
-    "organiser": "headcount.handout_commands:organiser",
+    "organiser": "headcount.link_commands:organiser",
     "pack": "headcount.pack_commands:pack",
     "pledge": "headcount.signer_commands:pledge",
     "prove": "headcount.signer_commands:prove",
