@@ -6,6 +6,7 @@ The list alone knows the names of the channels: the links have none, and no veri
 from __future__ import annotations
 
 import io
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ MAX_CAP = 2**32 - 1
 MAX_CHANNEL_CHARS = 100
 _PATH = "/link/"
 _MAX_LINKS = 10_000
+_MOUNT = re.compile(r"\A(?:/[A-Za-z0-9._~-]{1,40}){0,4}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,12 @@ def make(
     cap: int | None = None,
     last_day: int | None = None,
     site: str | None = None,
+    mount: str = "",
     draw: Callable[[int], bytes] = secrets.token_bytes,
 ) -> str:
     """The address of a new link, on a site of the terms; without a last day until the scope closes.
+
+    mount is the path below which that site has its verifier, such as /pledge.
 
     Raises:
         ConfigurationError: the key is no organiser's of these terms, they do not list the site, or the last
@@ -66,12 +71,14 @@ def make(
         raise ConfigurationError("this key is not of an organiser of these terms")
     if site is not None and site not in manifest.origins:
         raise ConfigurationError("the terms do not list this site")
+    if not _MOUNT.match(mount):
+        raise ConfigurationError("the verifier is mounted below a path such as /pledge")
     last_day = manifest.closes if last_day is None else last_day
     if last_day > manifest.closes:
         raise ConfigurationError("the campaign closes before the link's last day")
     key = manifest.organisers.keys.index(public_key)
     link = sign_link(manifest.scope_id, key, seed, draw(ID_BYTES), cap or 0, last_day)
-    return f"{site or manifest.origins[0]}{_PATH}{link.to_token()}"
+    return f"{site or manifest.origins[0]}{mount}{_PATH}{link.to_token()}"
 
 
 def code(url: str, suffix: str) -> bytes:

@@ -37,6 +37,9 @@ def _channel(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--cap", type=click.IntRange(1, 2**32 - 1), metavar="N", help="It can be opened so often.")
 @click.option("--expires", metavar="DAY", help="The last day, YYYY-MM-DD (UTC); the campaign's otherwise.")
 @click.option("--site", metavar="URL", help="Which of the terms' sites counts it; the first otherwise.")
+@click.option(
+    "--mount", default="", metavar="PATH", help="Where that site has its verifier, if below its root."
+)
 @_LIST
 @click.option("--out", type=FILE, help="The QR code: .svg, .png, or .pdf for a poster with it.")
 @click.option("--language", help="Of the poster.")
@@ -48,6 +51,7 @@ def link(
     cap: int | None,
     expires: str | None,
     site: str | None,
+    mount: str,
     place: Path,
     out: Path | None,
     language: str | None,
@@ -62,7 +66,8 @@ def link(
     campaign_link.check_free(place, channel)
     manifest = Manifest.from_bytes(private_file.read(terms))
     last_day = None if expires is None else parse_day(expires)
-    url = campaign_link.make(manifest, organisers.read_key(key), cap=cap, last_day=last_day, site=site)
+    seed = organisers.read_key(key)
+    url = campaign_link.make(manifest, seed, cap=cap, last_day=last_day, site=site, mount=mount.rstrip("/"))
     if out is not None and out.suffix == ".pdf":
         from headcount import printing
 

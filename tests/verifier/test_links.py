@@ -280,10 +280,13 @@ def test_an_organiser_makes_links_and_asks_for_their_numbers(
     assert cli.run([*common, "--channel", "Newsletter"]) == 2
     assert cli.run([*common, "--channel", "A", "--expires", "2999-01-01"]) == 2
     assert cli.run([*common, "--channel", "A", "--site", "http://elsewhere.example"]) == 2
+    assert cli.run([*common, "--channel", "A", "--mount", "pledge"]) == 2
     assert cli.run([*common, "--channel", "A", "--out", str(tmp_path / "a.gif")]) == 2
     key.write_text(f"headcount-organiser-key-1 {encode_base64(manifests.ORGANISER_SEEDS[1])}\n")
     assert cli.run([*common, "--channel", "A"]) == 2
     assert len(campaign_link.read_list(place)) == 2
+    below = campaign_link.make(desk.manifest, SEED, mount="/pledge")
+    assert below.startswith(f"{url}/pledge/link/")
 
 
 def test_the_code_is_read_as_the_link(served: tuple[Desk, str], tmp_path: Path):
