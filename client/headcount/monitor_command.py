@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -155,7 +156,13 @@ def _fetch(target: str, transport: Transport) -> Fetch:
 
 
 def _put(outbox: Outbox, event: Event) -> None:
-    outbox.put(event.id, event.time, jcs.canonicalise(event.to_json()))
+    when = datetime.fromtimestamp(event.time, UTC)
+    body = {
+        "type": f"finding.{event.status}",
+        "timestamp": f"{when:%Y-%m-%dT%H:%M:%SZ}",
+        "data": event.to_json(),
+    }
+    outbox.put(event.id, event.time, jcs.canonicalise(body))
 
 
 def _look(item: Monitor, *, once: bool) -> Looked:

@@ -450,7 +450,9 @@ def test_the_command_says_each_event_and_exits(
     assert code == 1  # years later, as this test runs, issuers have published nothing for days
     out = capsys.readouterr().out
     assert "missing-issuance" in out
-    posted = [json.loads(body) for body in receiver.bodies]
+    told = [json.loads(body) for body in receiver.bodies]
+    assert {(item["type"], *item) for item in told} == {("finding.new", "data", "timestamp", "type")}
+    posted = [item["data"] for item in told]
     assert {item["code"] for item in posted} == {"missing-issuance"}
     for headers, body, item in zip(receiver.headers, receiver.bodies, posted, strict=True):
         head = Head.from_headers(headers)
