@@ -30,6 +30,7 @@ FIRST_PAUSE_S, PAUSE_FACTOR, MAX_PAUSE_S = 2, 3, 21_600
 MAX_BODY_BYTES = 1 << 16
 _MAX_FILE_BYTES = 1 << 18
 _MAX_KEY_BYTES = 4096
+_MAX_ANSWER_BYTES = 1 << 20  # of an answer whose status alone is read
 _DAY_S = 86_400  # the longest Retry-After that is honoured
 _NOT_NOW = (408, 425, 429)  # of the 4xx: about the moment, not the event
 _GONE = 410  # whoever answers this wants it no more
@@ -184,7 +185,9 @@ class Outbox:
         head = webhook.sign(self._signers, letter.id, now, letter.body)
         headers = {"Content-Type": "application/json", **head.to_headers()}
         try:
-            answer = self._transport("POST", self._url, body=letter.body, headers=headers)
+            answer = self._transport(
+                "POST", self._url, body=letter.body, headers=headers, max_bytes=_MAX_ANSWER_BYTES
+            )
         except UnavailableError:
             answer = Answer(0, b"")
         if 200 <= answer.status < 300:
