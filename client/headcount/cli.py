@@ -35,7 +35,7 @@ _OWN = {
     "certificate": "headcount.opening_commands:certificate",
     "contact": "headcount.contact_commands:contact",
     "monitor": "headcount.monitor_command:monitor",
-    "organiser": "headcount.handout_commands:organiser",
+    "organiser": "headcount.link_commands:organiser",
     "pack": "headcount.pack_commands:pack",
     "pledge": "headcount.signer_commands:pledge",
     "prove": "headcount.signer_commands:prove",
@@ -55,6 +55,7 @@ _SUMMARIES = {
     "ledger": "Create and run a ledger.",
     "personhood": "Say what it proves to be a person here, and what a fake costs.",
     "serve": "Run the roles that CONFIG (a TOML file) names, until stopped.",
+    "webhooks": "Tell other sites how the counts move, signed and until they have taken it.",
     "witness": "Watch over other people's ledgers: cosign what only grows.",
 }
 _HINTS: dict[type[ProtocolError], str] = {

@@ -98,7 +98,7 @@ class Event:
         return f"{self.status}: {self.finding.line}{kept}"
 
     def to_json(self) -> dict[str, Any]:
-        """The body of a webhook."""
+        """What a webhook tells."""
         value = self.finding.to_json()
         del value["mark"]
         return {

@@ -6,11 +6,14 @@ import contextlib
 import fcntl
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
 
-from headcount import audit_receipts, cosigner, private_file, terminal, webhook
+from headcount import audit_receipts, cosigner, private_file, terminal
+from headcount.finding import Event
 from headcount.monitor import Holding, Looked, Monitor
 from headcount.monitor_evidence import EvidenceFolder
 from headcount.monitor_state import StateFile
@@ -18,13 +21,15 @@ from headcount.pledge_file import PledgeFile
 from headcount_ledger.audit.pool import cores, processes
 from headcount_ledger.reader.bucket import Bucket, is_bucket
 from headcount_ledger.reader.fetch import CONNECTIONS, open_fetch
-from headcount_ledger.reader.transport import HttpTransport, Transport, origin_of
+from headcount_ledger.reader.outbox import Outbox, check_url, read_signers
+from headcount_ledger.reader.transport import HttpTransport, Transport
+from headcount_spec import jcs
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.policy import Policy
 from headcount_spec.tile import Fetch
 
 _DAY_S = 86400
-_TRIES = 4  # of a webhook in --once: after 2, 4 and 8 seconds
+_PATIENCE_S = 30  # of --once with a webhook that is not taken
 
 
 @click.command(short_help="Follow ledgers, and tell when one goes wrong.")
@@ -61,7 +66,12 @@ _TRIES = 4  # of a webhook in --once: after 2, 4 and 8 seconds
     help="A pledge file or .tlog-proof whose entry must be there in time; may be repeated.",
 )
 @click.option("--webhook", "url", metavar="URL", help="Where to post each event.")
-@click.option("--webhook-secret", "secret", type=terminal.FILE, help="File with the key of their signature.")
+@click.option(
+    "--webhook-secret",
+    "secret",
+    type=terminal.FILE,
+    help="File with the keys that sign them: headcount webhooks key.",
+)
 @click.option(
     "--recount-every",
     default=7.0,
@@ -101,7 +111,7 @@ def monitor(
     if (key is None) != (cosignatures is None):
         raise click.UsageError("--key and --cosignatures go together")
     if url is not None:
-        origin_of(url)  # now, not when the first event waits to be told
+        check_url(url)  # now, not when the first event waits to be told
     trusted = [Policy.from_bytes(terminal.read_policy(path)) for path in policies]
     trusted *= len(targets) if len(trusted) == 1 else 1
     holdings = [_holding(path) for path in promises]
@@ -110,7 +120,7 @@ def monitor(
     with _only_one(state), HttpTransport() as transport, workers as executor:
         outbox = None
         if url is not None and secret is not None:
-            outbox = webhook.Outbox(state / "outbox", url, webhook.read_secret(secret), transport)
+            outbox = Outbox(state / "outbox", url, read_signers(secret), transport)
         monitors = [
             Monitor(
                 target=target,
@@ -125,14 +135,14 @@ def monitor(
                 executor=executor,
                 connections=1 if Path(target).is_dir() else CONNECTIONS,
                 patience=1 if once else 2,  # a network that stumbles is not yet news
-                tell=(lambda event: None) if outbox is None else outbox.put,
+                tell=(lambda event: None) if outbox is None else partial(_put, outbox),
             )
             for target, policy in zip(targets, trusted, strict=True)
         ]
         while True:
             wrong = sum(len(_look(item, once=once).standing) for item in monitors)
             if once:
-                undelivered = 0 if outbox is None else outbox.deliver_now(_TRIES, time.sleep)
+                undelivered = 0 if outbox is None else outbox.deliver_now(_PATIENCE_S, time.time, time.sleep)
                 if undelivered:
                     terminal.hint(f"{undelivered} events could not be posted; they are kept and sent again")
                 ctx.exit(1 if wrong else 0)
@@ -143,6 +153,16 @@ def monitor(
 
 def _fetch(target: str, transport: Transport) -> Fetch:
     return Bucket(target).__call__ if is_bucket(target) else open_fetch(target, transport)
+
+
+def _put(outbox: Outbox, event: Event) -> None:
+    when = datetime.fromtimestamp(event.time, UTC)
+    body = {
+        "type": f"finding.{event.status}",
+        "timestamp": f"{when:%Y-%m-%dT%H:%M:%SZ}",
+        "data": event.to_json(),
+    }
+    outbox.put(event.id, event.time, jcs.canonicalise(body))
 
 
 def _look(item: Monitor, *, once: bool) -> Looked:

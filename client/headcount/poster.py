@@ -77,9 +77,11 @@ def link(manifest: Manifest, site: str | None = None) -> str:
     return f"{site or manifest.origins[0]}/sign/{manifest.scope_id.hex()}"
 
 
-def poster(manifest: Manifest, words: Catalogue, measure: Measure, site: str | None = None) -> list[Part]:
-    """The drawing for one A4 sheet in one language."""
-    return list(_Sheet(manifest, words, measure, site).parts())
+def poster(
+    manifest: Manifest, words: Catalogue, measure: Measure, site: str | None = None, code: str | None = None
+) -> list[Part]:
+    """The drawing for one A4 sheet in one language; code is where the QR code leads, if elsewhere."""
+    return list(_Sheet(manifest, words, measure, site, code).parts())
 
 
 def flyers(drawing: Sequence[Part]) -> list[Part]:
@@ -115,11 +117,14 @@ def wrap(text: str, width: float, style: Style, measure: Measure) -> list[str]:
 class _Sheet:
     """Lays one sheet out, from the top and from the bottom."""
 
-    def __init__(self, manifest: Manifest, words: Catalogue, measure: Measure, site: str | None) -> None:
+    def __init__(
+        self, manifest: Manifest, words: Catalogue, measure: Measure, site: str | None, code: str | None
+    ) -> None:
         self._manifest = manifest
         self._words = words
         self._measure = measure
         self._link = link(manifest, site)
+        self._target = code or self._link
         self._language = words.language if words.language in manifest.title else manifest.language
         self._is_rtl = words.direction == "rtl"
 
@@ -187,7 +192,7 @@ class _Sheet:
         return y + 4 * 8.2
 
     def _code(self, left: float, top: float) -> Iterator[Part]:
-        matrix = segno.make(self._link, error="m", micro=False).matrix
+        matrix = segno.make(self._target, error="m", micro=False).matrix
         module = _CODE / (len(matrix) + 4)
         yield Box(left, top, _CODE, _CODE, "#ffffff")
         for row, line in enumerate(matrix):

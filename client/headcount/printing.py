@@ -22,8 +22,11 @@ def write(
     size: str = "A4",
     site: str | None = None,
     fonts: Path | None = None,
+    code: str | None = None,
 ) -> None:
     """Write a PDF with a page for each language, or an SVG of one.
+
+    The QR code leads to the campaign's page, or to the address that is given as code.
 
     Raises:
         ConfigurationError: a language or a site that the terms do not have, letters that the font lacks,
@@ -36,7 +39,7 @@ def write(
     if site is not None and site not in manifest.origins:
         raise ConfigurationError("the terms do not list this site")
     with closing(Sheets(Fonts.find(fonts), size)) as sheets:
-        drawings = [poster(manifest, catalogue(tag), sheets.measure, site) for tag in chosen]
+        drawings = [poster(manifest, catalogue(tag), sheets.measure, site, code) for tag in chosen]
         if kind == "flyer":
             drawings = [flyers(drawing) for drawing in drawings]
         if out.suffix == ".svg":

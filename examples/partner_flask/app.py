@@ -1,10 +1,12 @@
-"""A partner's own site which shows the count and takes pledges: flask --app app run."""
+"""A partner's own site which shows the count, takes pledges, and is told how the count moves."""
 
 import os
+from pathlib import Path
 
-from flask import Flask, Response, render_template_string
+from flask import Flask, Response, abort, render_template_string, request
 
-from headcount_verifier import Redeemer, verifier_blueprint
+from headcount_spec.errors import ProtocolError
+from headcount_verifier import Event, Redeemer, WebhookReceiver, verifier_blueprint
 
 CAMPAIGN = os.environ.get("CAMPAIGN", "http://localhost:8000")  # where people read and sign
 
@@ -21,19 +23,42 @@ PAGE = """<!doctype html>
 </headcount-counter>
 {% endfor %}
 <p>Pledges are taken under /pledge.</p>
+{% for line in news %}<p>{{ line }}</p>{% endfor %}
 """
+NEWS = Path("news.txt")
 
 app = Flask(__name__)
 redeemer = Redeemer.from_config("verifier.toml")
 app.register_blueprint(verifier_blueprint(redeemer), url_prefix="/pledge")
+key = Path("webhook.key")
+hooks = WebhookReceiver.from_files(key, "webhooks.sqlite") if key.exists() else None
 
 
 @app.get("/")
 def home() -> Response:
     """Links, counters and the redemption API: never the signing page itself."""
     scopes = [scope_id.hex() for scope_id in redeemer.scope_ids()]
-    response = Response(render_template_string(PAGE, campaign=CAMPAIGN, scopes=scopes))
+    news = NEWS.read_text("utf-8").splitlines() if NEWS.exists() else []
+    response = Response(render_template_string(PAGE, campaign=CAMPAIGN, scopes=scopes, news=news))
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src {CAMPAIGN}; connect-src {CAMPAIGN}; img-src {CAMPAIGN}"
     )
     return response
+
+
+@app.post("/hooks/headcount")
+def hook() -> tuple[str, int]:
+    """Told by the campaign's verifier, once for each event however often it is sent."""
+    if hooks is None:
+        abort(404)
+    try:
+        hooks.take(request.headers, request.get_data(), note)
+    except ProtocolError as error:
+        return error.code, error.status
+    return "", 204
+
+
+def note(event: Event) -> None:
+    """What a site does with the news; if this raises, the event is sent again."""
+    with NEWS.open("a", encoding="utf-8") as file:
+        file.write(f"{event.data['day']} {event.type}: {event.data.get('live')}\n")

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,11 +32,11 @@ from headcount_node.hot_issuer import HotIssuer
 from headcount_node.site.assets import Assets
 from headcount_node.site.check import CheckSite, asked, check_blueprint, dress
 from headcount_node.site.counted import Counts
-from headcount_node.site.pages import Site, pages_blueprint
+from headcount_node.site.pages import Site, pages_blueprint, refusal
 from headcount_node.site.theme import theme_blueprint
 from headcount_spec.errors import ConfigurationError, NotFoundError
 from headcount_spec.scope import Manifest, ScopeId
-from headcount_verifier import Redeemer, VerifierConfig
+from headcount_verifier import LinkPages, Redeemer, VerifierConfig, teller
 from headcount_verifier import create_app as verifier_app
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ def cold_routes(config: NodeConfig, ledger: Ledger | None, redeemer: Redeemer | 
     """The verifier at the root, the ledger below /ledger, each an app of its own."""
     root = Flask(__name__, static_folder=None)
     if config.verifier is not None and redeemer is not None:
-        root = verifier_app(config.verifier, redeemer)
         assets = Assets()
+        pages = LinkPages(site="", refuse=lambda error: refusal(error, assets, "/in/"))
+        root = verifier_app(config.verifier, redeemer, pages=pages)
         root.register_blueprint(assets.blueprint())
         root.register_blueprint(pages_blueprint(_site(config.verifier, ledger, redeemer, assets)))
         root.register_blueprint(theme_blueprint(config.hue))
@@ -141,6 +143,17 @@ def run_ledger() -> None:
         gc.freeze()  # as in headcount_node.public
         with Ticker(ledger):
             server.serve()
+
+
+def run_webhooks() -> None:
+    """Tell whom the verifier's table names how the counts move, until SIGTERM."""
+    _log_to_stderr()
+    config = read_config()
+    if config.verifier is None:
+        raise ConfigurationError("the node has no table [verifier]")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: stop.set())
+    teller.run(config.verifier, stop)
 
 
 def _log_to_stderr() -> None:

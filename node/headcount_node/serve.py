@@ -2,8 +2,8 @@
 
 Each part is this program again with another name: ``ledger`` (owns the database, commits and seals),
 ``public`` (verifier and ledger's HTTP; several on one socket) and ``personhood`` (the issuer: one, its
-sessions are in memory), both under uvicorn. When one ends, all end: a supervisor starts the whole again,
-and every role recovers from its own disk.
+sessions are in memory), both under uvicorn, and ``webhooks`` where partners are told. When one ends, all end:
+a supervisor starts the whole again, and every role recovers from its own disk.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def parts(config: NodeConfig) -> list[str]:
         names += ["public"] * config.processes
     if config.issuer is not None:
         names.append("personhood")
+    if config.verifier is not None and config.verifier.webhooks:
+        names.append("webhooks")
     return names
 
 
@@ -159,6 +161,8 @@ def main(part: str, *arguments: str) -> None:
             serve_public(app, listen(config.personhood))
     elif part == "ledger":
         apps.run_ledger()
+    elif part == "webhooks":
+        apps.run_webhooks()
     else:
         raise SystemExit(f"no part of a node is called {part}")
 

@@ -15,6 +15,7 @@
     │   ├─ RevisionConflictError          revision-conflict   409        carries the serial that won
     │   ├─ NoticeConflictError            notice-conflict     409        carries the seq that is next
     │   ├─ ScopeClosedError               closed-scope        403
+    │   ├─ LinkEndedError                 link-ended          410
     │   ├─ NotFoundError                  not-found           404
     │   ├─ MethodRefusedError             method-refused      405
     │   ├─ TooLargeError                  too-large           413
@@ -142,6 +143,13 @@ class ScopeClosedError(RefusedError):
 
     code = "closed-scope"
     status = 403
+
+
+class LinkEndedError(RefusedError):
+    """The last day of a campaign's link is over, or it was opened as often as it may be."""
+
+    code = "link-ended"
+    status = 410
 
 
 class NotFoundError(RefusedError):

@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import hashlib
-import hmac
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,18 +14,15 @@ import ledgers
 import manifests
 from headcount import cli
 from headcount.cosigner import Cosigner
-from headcount.finding import Event, Finding
+from headcount.finding import Event
 from headcount.monitor import Holding, Looked, Monitor
 from headcount.monitor_evidence import EvidenceFolder
 from headcount.monitor_state import StateFile
 from headcount.pledge_file import PledgeFile, Step
-from headcount.webhook import Outbox, sign
 from headcount_ledger.reader.fetch import directory_fetch
-from headcount_ledger.reader.transport import Answer, HttpTransport
 from headcount_spec.accusation import Accusation, verify_accusation
 from headcount_spec.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from headcount_spec.cosignature import verify_cosignature
-from headcount_spec.errors import UnavailableError
 from headcount_spec.merkle import RootHash, leaf_hash, verify_consistency
 from headcount_spec.note import SigningKey, find_signatures
 from headcount_spec.policy import Policy
@@ -37,7 +30,9 @@ from headcount_spec.promise import KIND_PLEDGE, sign_promise
 from headcount_spec.seal import Seal
 from headcount_spec.tlog_proof import TlogProof, verify_tlog_proof
 from headcount_spec.tlog_witness import monitoring_path
+from headcount_spec.webhook import Head, check, parse_checker
 from ledgers import CLOSES, OPENS, Batch, Ledger
+from receivers import SECRET, Receiver, receiving
 
 DAY_S = 86400
 NOON = DAY_S // 2
@@ -435,77 +430,10 @@ def test_a_host_that_lags_is_no_fault_and_its_tree_is_not_cosigned_again(watched
 # The webhook
 
 
-class Receiver:
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        self.signatures: list[str] = []
-        self.answers: list[int] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                outer.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.signatures.append(self.headers["Headcount-Signature"])
-                self.send_response(outer.answers.pop(0) if outer.answers else 204)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    found = Receiver()
-    thread = threading.Thread(target=found.server.serve_forever)
-    thread.start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    thread.join()
-
-
-def event(number: int = 0) -> Event:
-    return Event(Finding("http://ledger.example", "wrong-root", f"detail {number}"), "new", 1000 + number)
-
-
-def test_an_event_is_posted_until_it_is_taken(tmp_path: Path, receiver: Receiver) -> None:
-    receiver.answers = [500, 302, 200, 200]
-    pauses: list[float] = []
-    with HttpTransport() as transport:
-        outbox = Outbox(tmp_path / "outbox", receiver.url, b"s" * 16, transport)
-        outbox.put(event(0))
-        outbox.put(event(1))
-        assert outbox.deliver_now(4, pauses.append) == 0
-    assert pauses == [2, 4]
-    first, second, third, fourth = receiver.bodies
-    assert first == second == third
-    assert json.loads(third)["id"] == event(0).id
-    assert json.loads(fourth)["id"] == event(1).id
-    assert receiver.signatures[0] == "sha256=" + hmac.new(b"s" * 16, first, hashlib.sha256).hexdigest()
-    assert outbox.waiting() == []
-
-
-def test_what_cannot_be_posted_is_kept_for_the_next_time(tmp_path: Path) -> None:
-    sent: list[str] = []
-
-    def down(method: str, url: str, **_: object) -> Answer:
-        sent.append(url)
-        raise UnavailableError("nobody is there")
-
-    outbox = Outbox(tmp_path / "outbox", "http://example", b"s" * 16, down)
-    outbox.put(event())
-    assert [outbox.deliver(now) for now in (0, 1, 2, 5, 6, 14)] == [1] * 6
-    assert len(sent) == 4  # at 0, 2, 6 and 14: twice the pause each time
-    later = Outbox(tmp_path / "outbox", "http://example", b"s" * 16, lambda *_, **__: Answer(200, b""))
-    assert later.deliver(0) == 0
-
-
-def test_a_signature_depends_on_body_and_secret() -> None:
-    assert len({sign(secret, body) for secret in (b"a", b"b") for body in (b"x", b"y")}) == 4
+    with receiving() as found:
+        yield found
 
 
 # The command
@@ -515,16 +443,21 @@ def test_the_command_says_each_event_and_exits(
     watched: Watched, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret = watched.folder / "secret"
-    secret.write_text("correct horse battery\n")
+    secret.write_text(SECRET + "\n")
     hook = ("--webhook", receiver.url, "--webhook-secret", secret)
     watched.publish(ledgers.sample())
     code = watched.run(*hook)
     assert code == 1  # years later, as this test runs, issuers have published nothing for days
     out = capsys.readouterr().out
     assert "missing-issuance" in out
-    posted = [json.loads(body) for body in receiver.bodies]
+    told = [json.loads(body) for body in receiver.bodies]
+    assert {(item["type"], *item) for item in told} == {("finding.new", "data", "timestamp", "type")}
+    posted = [item["data"] for item in told]
     assert {item["code"] for item in posted} == {"missing-issuance"}
-    assert {sign(b"correct horse battery", body) for body in receiver.bodies} == set(receiver.signatures)
+    for headers, body, item in zip(receiver.headers, receiver.bodies, posted, strict=True):
+        head = Head.from_headers(headers)
+        check([parse_checker(SECRET)], head, body, head.timestamp)
+        assert head.id == item["id"]
     watched.publish(corrupter.corrupt("changed-entry", "operator").ledger)
     assert watched.run(*hook) == 1
     out = capsys.readouterr().out
@@ -568,7 +501,7 @@ def test_a_damaged_state_is_not_taken_for_none(watched: Watched, capsys: pytest.
 def test_an_address_that_is_none_is_refused_before_anything_is_told(watched: Watched) -> None:
     watched.publish(until(1))
     secret = watched.folder / "secret"
-    secret.write_text("correct horse battery\n")
+    secret.write_text(SECRET + "\n")
     assert watched.run("--webhook", "ftp://example", "--webhook-secret", secret) != 0
     assert not list(watched.state.glob("ledger-*"))
 

@@ -121,3 +121,24 @@ def test_the_command_writes_an_svg(tmp_path: Path) -> None:
     assert ARABIC["ar"].split()[0] in text
     assert 'direction="rtl"' in text
     assert "<script" not in to_svg(drawing("en"), "en")
+
+
+def test_the_code_may_lead_elsewhere_and_the_words_stay(tmp_path: Path) -> None:
+    fonts = Fonts.find()
+    parts.require(fonts.regular, "a TrueType font such as DejaVu Sans")
+    url = f"https://campaign.example/link/{'A' * 120}"
+    with closing(Sheets(fonts)) as sheets:
+        plain, linked = (
+            poster.poster(terms(), catalogue("en"), sheets.measure, None, code) for code in (None, url)
+        )
+    assert [part for part in plain if isinstance(part, Text)] == [
+        part for part in linked if isinstance(part, Text)
+    ]
+    assert [part for part in plain if isinstance(part, Box)] != [
+        part for part in linked if isinstance(part, Box)
+    ]
+    zxingcpp = pytest.importorskip("zxingcpp")
+    pypdfium2 = pytest.importorskip("pypdfium2")
+    printing.write(tmp_path / "p.pdf", terms(), ["en"], code=url)
+    page = pypdfium2.PdfDocument(tmp_path / "p.pdf")[0]
+    assert zxingcpp.read_barcode(page.render(scale=3).to_pil()).text == url

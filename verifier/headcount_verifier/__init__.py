@@ -7,18 +7,24 @@ It learns the pledge and never who made it: no cookies, no log of a pledge, no d
 the sealed contacts, where it keeps any.
 """
 
-from headcount_verifier.app import create_app, verifier_blueprint
+from headcount_verifier.app import LinkPages, create_app, verifier_blueprint
 from headcount_verifier.config import VerifierConfig
 from headcount_verifier.contacts import Contacts
 from headcount_verifier.ledger_client import LedgerClient
+from headcount_verifier.links import Links
+from headcount_verifier.receiver import Event, WebhookReceiver
 from headcount_verifier.redeemer import Redeemer, Submitter
 
 __all__ = [
     "Contacts",
+    "Event",
     "LedgerClient",
+    "LinkPages",
+    "Links",
     "Redeemer",
     "Submitter",
     "VerifierConfig",
+    "WebhookReceiver",
     "create_app",
     "verifier_blueprint",
 ]

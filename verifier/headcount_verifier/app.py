@@ -4,6 +4,8 @@
     POST /revisions        a revision  → the ledger's promise
     POST /contacts         a sealed contact and the promise for its entry; kept until it is erased
     POST /erasures         the holder's signed wish to have it erased
+    GET  /link/<token>     a campaign's link: its opening is counted, and the campaign's page is named
+    GET  /link/<token>/opened   how often it was opened, roughly
     GET  /scopes           the scope ids that are accepted here
     GET  /scopes/<hex>     the manifest of one, byte for byte
 
@@ -14,6 +16,7 @@ Every error is a problem document (RFC 9457); a 401 names the challenges that a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -27,7 +30,7 @@ from headcount_spec.errors import (
 from headcount_spec.jcs import canonicalise
 from headcount_spec.problem import from_status
 from headcount_spec.scope import ScopeId
-from headcount_spec.text import decode_hex
+from headcount_spec.text import decode_hex, format_day
 from headcount_verifier.config import VerifierConfig
 from headcount_verifier.contacts import Contacts
 from headcount_verifier.exchange import (
@@ -40,17 +43,57 @@ from headcount_verifier.exchange import (
     refused,
     too_long,
 )
+from headcount_verifier.links import Links, find_link
 from headcount_verifier.redeemer import Redeemer
 
 
+@dataclass(frozen=True, slots=True)
+class LinkPages:
+    """Where links lead, and how people are told that one does not."""
+
+    site: str | None = (
+        None  # "" for the site of the verifier itself; None for the first of the terms' origins
+    )
+    refuse: Callable[[ProtocolError], Response] | None = None  # a page; a problem document otherwise
+
+
 def verifier_blueprint(
-    redeemer: Redeemer, name: str = "headcount_verifier", contacts: Contacts | None = None
+    redeemer: Redeemer,
+    name: str = "headcount_verifier",
+    contacts: Contacts | None = None,
+    links: Links | None = None,
+    pages: LinkPages | None = None,
 ) -> Blueprint:
     """The routes, to be registered under any prefix of a site that serves over its own origin.
 
-    Without contacts the site keeps none, and says so.
+    Without contacts the site keeps none, and says so; without links it opens none.
     """
     blueprint = Blueprint(name, __name__)
+    pages = pages or LinkPages()
+
+    @blueprint.get("/link/<token>")
+    def link(token: str) -> Response:
+        try:
+            place = _open_link(redeemer, _check_links(links), token, pages.site)
+        except ProtocolError as error:
+            if pages.refuse is None:
+                raise
+            answer = pages.refuse(error)
+            answer.headers["Cache-Control"] = "no-store"
+            return answer
+        return Response(status=303, headers={"Location": place, "Cache-Control": "no-store"})
+
+    @blueprint.get("/link/<token>/opened")
+    def opened(token: str) -> Response:
+        store = _check_links(links)
+        found = store.openings(*find_link(redeemer.scopes, token))
+        value = {
+            "opened": found.opened,
+            "cap": found.cap,
+            "last_day": format_day(found.last_day),
+            "ended": found.ended,
+        }
+        return _answer(canonicalise(value), "application/json", "no-cache")
 
     @blueprint.post("/pledges")
     def pledges() -> Response:
@@ -88,13 +131,18 @@ def verifier_blueprint(
 
 
 def create_app(
-    config: VerifierConfig, redeemer: Redeemer | None = None, contacts: Contacts | None = None
+    config: VerifierConfig,
+    redeemer: Redeemer | None = None,
+    contacts: Contacts | None = None,
+    pages: LinkPages | None = None,
 ) -> Flask:
     """The verifier as an app of its own, with the blueprint at its root."""
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # another path is not found, and not redirected
     redeemer = redeemer or Redeemer.from_settings(config)
-    app.register_blueprint(verifier_blueprint(redeemer, contacts=contacts or Contacts.from_settings(config)))
+    contacts = contacts or Contacts.from_settings(config)
+    links = None if config.links is None else Links(config.links)
+    app.register_blueprint(verifier_blueprint(redeemer, contacts=contacts, links=links, pages=pages))
     # What no route of the blueprint matched is answered here.
     app.register_error_handler(HTTPException, _on_http_error)
     app.after_request(_protect)
@@ -114,6 +162,21 @@ def _check_contacts(contacts: Contacts | None) -> Contacts:
     if contacts is None:
         raise NotFoundError("no contacts are kept here")
     return contacts
+
+
+def _check_links(links: Links | None) -> Links:
+    if links is None:
+        raise NotFoundError("no links are opened here")
+    return links
+
+
+def _open_link(redeemer: Redeemer, links: Links, token: str, site: str | None) -> str:
+    """Where to send on who opens a link: an address without it."""
+    manifest, link = find_link(redeemer.scopes, token)
+    # Who fetches a page in case somebody will want it has opened nothing.
+    ahead = any("prefetch" in request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose"))
+    links.open(manifest, link, counts=request.method == "GET" and not ahead)
+    return f"{manifest.origins[0] if site is None else site}/sign/{manifest.scope_id.hex()}"
 
 
 def _keep(store: Contacts, take: Callable[[bytes], None], media_type: str, max_bytes: int) -> Response:

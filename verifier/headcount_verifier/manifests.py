@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from headcount_spec.errors import ConfigurationError, MalformedError
+from headcount_spec.policy import Policy
 from headcount_spec.scope import MAX_MANIFEST_BYTES, Manifest, ScopeId
 from headcount_spec.text import decode_hex
 from headcount_verifier.config import VerifierConfig
@@ -78,6 +79,11 @@ def load_manifests(config: VerifierConfig) -> Mapping[ScopeId, Manifest]:
     if config.folder is None:
         raise ConfigurationError("verifier.scopes is missing")
     return ManifestFolder(config.folder)
+
+
+def policy_of(manifest: Manifest) -> Policy:
+    """The trust policy that the terms themselves demand: the ledger's key and the terms' witnesses."""
+    return Policy.from_bytes(f"log {manifest.ledger.key.to_text()}\n{manifest.witnesses}".encode())
 
 
 def _scope_ids(folder: Path) -> list[ScopeId]:

@@ -79,6 +79,11 @@ class Redeemer:
         ledger = LedgerClient(config.ledger, config.timeout_s)
         return cls(load_manifests(config), ledger, lambda: day_of(int(time.time())))
 
+    @property
+    def scopes(self) -> Mapping[ScopeId, Manifest]:
+        """The scopes that are accepted here."""
+        return self._scopes
+
     def scope_ids(self) -> list[ScopeId]:
         """The scopes, in ascending order."""
         return sorted(self._scopes)

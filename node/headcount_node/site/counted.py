@@ -14,11 +14,11 @@ from headcount.scope_view import find_scope
 from headcount_ledger.reader.reached import find_reached, seals, totals_at
 from headcount_ledger.reader.view import LedgerView, open_ledger
 from headcount_spec.errors import NotFoundError, ProtocolError
-from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.terms import Continues
 from headcount_spec.tile import Fetch
+from headcount_verifier.manifests import policy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,6 @@ class _Seen:
     view: LedgerView
     seal: Seal
     totals: Mapping[ScopeId, tuple[int, int]]
-
-
-def policy_of(manifest: Manifest) -> Policy:
-    """The trust policy that the terms themselves demand: the ledger's key and the terms' witnesses."""
-    return Policy.from_bytes(f"log {manifest.ledger.key.to_text()}\n{manifest.witnesses}".encode())
 
 
 class Counts:

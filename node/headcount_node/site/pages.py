@@ -24,7 +24,7 @@ from headcount import assurance
 from headcount.catalogue import LANGUAGES, Catalogue, catalogue, choose
 from headcount_node.site import badge
 from headcount_node.site.assets import Assets
-from headcount_node.site.counted import Counts, policy_of
+from headcount_node.site.counted import Counts
 from headcount_node.site.crowd import crowd
 from headcount_node.site.headers import protect
 from headcount_node.site.standing import lines, standing
@@ -34,6 +34,7 @@ from headcount_spec.fingerprint import fingerprint
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import day_of, decode_hex
 from headcount_verifier import Redeemer
+from headcount_verifier.manifests import policy_of
 
 SIGN_MESSAGES = ("app.", "contact.", "error.", "check.done_tab", "check.copy")
 AUDIT_MESSAGES = ("audit.", "error.", "trust.", "app.checking")
