@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, event, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
@@ -290,9 +290,7 @@ class Store:
                 errors = [_decide(used, issued, wish) for wish in ordered]
                 used.flush()
                 for number, more in issued.items():
-                    connection.execute(
-                        update(scopes).where(scopes.c.number == number).values(issued=scopes.c.issued + more)
-                    )
+                    connection.execute(_COUNT_ISSUED, {"of": number, "more": more})
         except ProtocolError as exc:
             errors = [exc] * len(ordered)
         for wish, error in zip(ordered, errors, strict=True):
@@ -302,6 +300,12 @@ class Store:
         # The log shows the order of transactions; a reader in another process may delay this once.
         driver: Any = self._writer.connection.driver_connection
         driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+# Made once: building a statement costs more than running it.
+_COUNT_ISSUED = (
+    update(scopes).where(scopes.c.number == bindparam("of")).values(issued=scopes.c.issued + bindparam("more"))
+)
 
 
 def _is_granted(found: Sequence[bytes | None], digest: bytes) -> bool:
