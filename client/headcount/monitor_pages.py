@@ -40,7 +40,8 @@ class PageWatch:
         silent = {item.site for item in found if item.code == "unreachable-pages"}
         self._silent = {site: self._silent.get(site, 0) + 1 for site in silent}
         told = [item for item in found if self._silent.get(item.site, self.patience) >= self.patience]
-        return list(dict.fromkeys(told))[:MAX_DEVIATIONS]
+        once = {(item.code, item.mark): item for item in told}  # two campaigns share a site
+        return list(once.values())[:MAX_DEVIATIONS]
 
 
 def campaigns(report: AuditReport) -> dict[str, tuple[int, int]]:

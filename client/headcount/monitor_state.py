@@ -95,9 +95,7 @@ class StateFile:
             },
             "waiting": dict(state.waiting),
             "unjudged": dict(state.unjudged),
-            "campaigns": None
-            if state.campaigns is None
-            else {k: list(v) for k, v in state.campaigns.items()},
+            "campaigns": None if state.campaigns is None else _days(state.campaigns),
         }
         private_file.write(self.path, jcs.canonicalise(value))
 
@@ -132,3 +130,7 @@ def _campaigns(value: Any) -> dict[str, tuple[int, int]] | None:
     if value is None:
         return None
     return {str(scope): (int(opens), int(closes)) for scope, (opens, closes) in value.items()}
+
+
+def _days(campaigns: Mapping[str, tuple[int, int]]) -> dict[str, list[int]]:
+    return {scope: list(days) for scope, days in campaigns.items()}

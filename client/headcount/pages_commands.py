@@ -18,6 +18,7 @@ from headcount_ledger.reader.transport import HttpTransport
 from headcount_ledger.reader.view import open_ledger
 from headcount_spec.bundle import LIST, MAX_LIST_BYTES, Bundle, BundledFile
 from headcount_spec.errors import ConfigurationError, MalformedError, ProtocolError
+from headcount_spec.jcs import JSON
 from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 
@@ -68,7 +69,7 @@ def publish(
         raise click.UsageError("notices are sent to the ledger's web address")
     found = _find(ledger, scope_id, policy)
     hashes = bundles or (_built(Path(str(files("headcount") / "web"))).hash.hex(),)
-    body = {"site": site or found.manifest.origins[0], "bundles": list(hashes)}
+    body: dict[str, JSON] = {"site": site or found.manifest.origins[0], "bundles": list(hashes)}
     signed = notices.next_notice(found, "pages", body, [organisers.read_key(key) for key in keys])
     with HttpTransport() as transport:
         leaf_hash = notices.post(signed, ledger, transport)
@@ -80,7 +81,8 @@ def publish(
 @LEDGER
 @SCOPE
 @POLICY
-def check(ledger: str, scope_id: ScopeId, policy: Path) -> None:
+@click.pass_context
+def check(ctx: click.Context, ledger: str, scope_id: ScopeId, policy: Path) -> None:
     """Compare what the sites of a scope serve now with what its organisers have stated."""
     found = _find(ledger, scope_id, policy)
     with HttpTransport() as transport:
@@ -88,7 +90,7 @@ def check(ledger: str, scope_id: ScopeId, policy: Path) -> None:
     for item in deviations:
         say(f"{item.code}: {item.site}: {item.detail}")
     if deviations:
-        raise SystemExit(ProtocolError.exit_code)
+        ctx.exit(ProtocolError.exit_code)
     say("the pages are those that the organisers have stated, as far as they are shown to you")
 
 

@@ -171,7 +171,7 @@ def show(ledger: str, scope_id: ScopeId, policy: Path, language: str | None, wit
 def notice(
     ledger: str, scope_id: ScopeId, policy: Path, keys: tuple[Path, ...], type_: str, body: Path
 ) -> None:
-    """Sign and publish what the organisers have to say about a scope: an update, a mailing, a child scope, its pages."""
+    """Sign and publish what the organisers have to say: an update, a mailing, a child scope, its pages."""
     if not is_url(ledger):
         raise click.UsageError("notices are sent to the ledger's web address")
     found = _find(ledger, scope_id, policy, need_openings=False)

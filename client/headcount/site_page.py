@@ -1,7 +1,7 @@
 """What a page of a site makes a browser run, read from its HTML and headers.
 
-A page of ours runs nothing but files of the bundle, each named with its integrity, and its Content-Security-Policy
-leaves a browser no other choice. The words of a page are not judged here.
+A page of ours runs nothing but files of the bundle, each named with its integrity, and its
+Content-Security-Policy leaves a browser no other choice. The words of a page are not judged here.
 """
 
 from __future__ import annotations
@@ -18,29 +18,13 @@ from headcount_spec.errors import MalformedError
 
 MAX_PAGE_BYTES = 2**21
 
-# HTML has a thousand ways to say a thing that two parsers read differently. Every start tag is also sought without
-# a parser, and what our pages do not use is refused: so nothing hides in a comment or behind a broken attribute.
+# Two parsers may read the same HTML differently. So every start tag is also sought without a parser, and what
+# our pages do not use is refused: nothing hides in a comment or behind a broken attribute.
 _TAG = re.compile(rb"<([A-Za-z][^\s/>]*)")
 _UNUSED = (b"<!--", b"<![", b"<?", b"\0")
 _FORBIDDEN = frozenset(
-    [
-        "applet",
-        "audio",
-        "base",
-        "embed",
-        "form",
-        "frame",
-        "frameset",
-        "iframe",
-        "math",
-        "object",
-        "portal",
-        "source",
-        "style",
-        "template",
-        "track",
-        "video",
-    ]
+    {"applet", "audio", "base", "embed", "form", "frame", "frameset", "iframe", "math", "object", "portal"}
+    | {"source", "style", "template", "track", "video"}
 )
 _LOADED = frozenset({"src", "srcset", "data", "poster", "background", "manifest", "ping", "imagesrcset"})
 _THEME = "/theme.css"
@@ -54,12 +38,15 @@ _GUARDS = {
     "frame-ancestors": {"'none'"},
 }
 
+_OVERRIDES = ("script-src-", "style-src-", "object-src", "frame-src", "child-src")
+_INLINE = ("style", "srcdoc", "formaction", "action")
+
 
 def problems(answer: Answer, files: Mapping[str, str], ledger: str, scope: str | None) -> Iterator[str]:
     """What in a page is not ours, in words.
 
-    files: name → integrity of the bundle; ledger: where links may lead besides this site; scope: hex of what a
-    signing page must be about.
+    files: name → integrity of the bundle; ledger: where links may lead besides this site; scope: hex of
+    what a signing page must be about.
     """
     data = answer.body
     if answer.headers.get("content-type", "").lower().replace(" ", "") != "text/html;charset=utf-8":
@@ -85,10 +72,8 @@ def problems(answer: Answer, files: Mapping[str, str], ledger: str, scope: str |
 def unguarded(answer: Answer) -> Iterator[str]:
     """What the headers of a page leave open."""
     # Each of several policies binds: one that closes everything is enough.
-    policies = [
-        _directives(policy) for policy in answer.headers.get("content-security-policy", "").split(",")
-    ]
-    if not any(_closes(policy) for policy in policies):
+    policies = answer.headers.get("content-security-policy", "").split(",")
+    if not any(_closes(_directives(policy)) for policy in policies):
         yield "its Content-Security-Policy does not keep other scripts out"
     if answer.headers.get("referrer-policy", "").strip().lower() != "no-referrer":
         yield "it lets a browser tell where somebody came from"
@@ -102,22 +87,17 @@ def is_theme(answer: Answer) -> bool:
 def _directives(policy: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for part in policy.split(";"):
-        name, *values = part.split()[:1] + part.split()[1:] or [""]
-        if name:
-            found.setdefault(name.lower(), set(values))  # CSP 3: the first of two counts
+        words = part.split()
+        if words:
+            found.setdefault(words[0].lower(), set(words[1:]))  # CSP 3: the first of two counts
     return found
 
 
 def _closes(policy: Mapping[str, set[str]]) -> bool:
-    special = {
-        name for name in policy if name.startswith(("script-src-", "style-src-", "object-", "frame-src"))
-    }
+    looser = [name for name in policy if name.startswith(_OVERRIDES)]
     workers = policy.get("worker-src", {"'self'"})
-    return (
-        not special
-        and workers == {"'self'"}
-        and all(policy.get(name) == want for name, want in _GUARDS.items())
-    )
+    is_closed = all(policy.get(name) == sources for name, sources in _GUARDS.items())
+    return is_closed and not looser and workers == {"'self'"}
 
 
 class _Reader(HTMLParser):
@@ -148,9 +128,7 @@ class _Reader(HTMLParser):
             self.found.append("it has <meta http-equiv>")
         else:
             self._others(tag, values)
-        if any(
-            name.startswith("on") or name in ("style", "srcdoc", "formaction", "action") for name in values
-        ):
+        if any(name.startswith("on") or name in _INLINE for name in values):
             self.found.append(f"<{tag}> runs or styles something inline")
 
     def handle_data(self, data: str) -> None:

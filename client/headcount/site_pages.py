@@ -1,7 +1,7 @@
 """Whether a site serves the pages that a campaign's organisers have stated in the ledger.
 
-Everybody with the sources builds the same files, so the hash in a ``pages`` notice says which sources run where
-people sign. A site can still show others to somebody it recognises: that is seen by looking from elsewhere too.
+Everybody with the sources builds the same files, so the hash in a ``pages`` notice says which sources run
+where people sign. A site can still show others to somebody whom it recognises: so look from elsewhere too.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
                child        scope: hex of a scope whose manifest names this one as its parent
                update       title, text: maps of the same languages
                mailing      template: hex SHA-256, number: recipients, purpose
-               pages        site: one of the manifest's origins, bundles: hex, the hashes of the files that its
-                            pages may run (bundle.py)
+               pages        site: one of the manifest's origins, bundles: hex, hashes of what its pages
+                            may run (bundle.py)
     issuer     opening      issuer: its name, token_key_id: hex
                issuance     day, issued: cumulative, rounded up to a multiple of 16
                codes        root: hex Merkle root of a code sheet, number: of codes

@@ -1,7 +1,7 @@
 """The built files of client/web, package data of the client: found by name, served with their hashes.
 
 ``bundle.json`` lists every file with its integrity value (W3C SRI) and one hash over all of them,
-which the manifest's notice may name and ``headcount monitor`` may compare.
+which organisers state in a notice and ``headcount monitor`` compares.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from base64 import b64encode
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from flask import Blueprint, Response, request
 
-PREFIX = "/web/"
+from headcount_spec.bundle import LIST, PREFIX
+
 COUNTER = "headcount-counter.js"
 _HASHED = re.compile(r"-[A-Za-z0-9_-]{8}\.[a-z0-9]+\Z")
 _TYPES = {
@@ -49,7 +49,7 @@ class Assets:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder if folder is not None else Path(str(files("headcount") / "web"))
         try:
-            bundle = json.loads((self.folder / "bundle.json").read_text("utf-8"))
+            bundle = json.loads((self.folder / LIST).read_text("utf-8"))
         except OSError:
             bundle = {"bundle": "", "files": {}}
         self.hash: str = bundle["bundle"]  # SHA-256 in hex; empty without a build
@@ -71,7 +71,7 @@ class Assets:
         @blueprint.get(f"{PREFIX}<path:name>")
         def asset(name: str) -> Response:
             facts = self._files.get(name)
-            if facts is None and name != "bundle.json":
+            if facts is None and name != LIST:
                 return Response("no such file\n", 404, content_type="text/plain; charset=utf-8")
             data = (self.folder / name).read_bytes()
             response = Response(data, content_type=_TYPES.get(Path(name).suffix, "application/octet-stream"))
@@ -90,8 +90,3 @@ class Assets:
             return response
 
         return blueprint
-
-
-def integrity(data: bytes) -> str:
-    """The SRI value of bytes."""
-    return f"sha384-{b64encode(hashlib.sha384(data).digest()).decode()}"
