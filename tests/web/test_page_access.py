@@ -84,6 +84,31 @@ def test_every_screen_is_accessible_and_fits(
     context.close()
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_accessible_in_every_language(
+    stage: Stage, campaign: Manifest, browser: Any, theme: str
+) -> None:
+    context = browser.new_context(
+        viewport={"width": 320, "height": 640}, color_scheme=theme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    scope = campaign.scope_id.hex()
+    for tag in LANGUAGES:
+        for name, url in {
+            "sign": stage.sign(campaign, tag),
+            "audit": f"{stage.url}/audit/{tag}",
+            "check": f"{stage.issuer_url}/check/{scope}/{tag}",
+        }.items():
+            page.goto(url)
+            page.locator("#content").wait_for()
+            assert fits(page), (tag, name)
+            assert violations(page) == [], (tag, name)
+            if name == "sign":
+                action(page).wait_for()
+                shot(page, f"sign-{tag}-{theme}")
+    context.close()
+
+
 @pytest.mark.parametrize("path", ["in", "sign", "audit", "check"])
 def test_without_script_everything_can_be_read(
     stage: Stage, campaign: Manifest, browser: Any, path: str

@@ -19,6 +19,7 @@ from headcount_spec.bundle import LIST, PREFIX
 
 COUNTER = "headcount-counter.js"
 _HASHED = re.compile(r"-[A-Za-z0-9_-]{8}\.[a-z0-9]+\Z")
+_IMPORT = re.compile(r"""\b(?:from|import)\s*["']\./([A-Za-z0-9_.-]+\.js)["']""")  # as Vite writes them
 _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -54,6 +55,7 @@ class Assets:
             bundle = {"bundle": "", "files": {}}
         self.hash: str = bundle["bundle"]  # SHA-256 in hex; empty without a build
         self._files: dict[str, dict[str, str]] = bundle["files"]
+        self._imported: dict[str, list[Asset]] = {}
 
     def entry(self, name: str) -> Asset | None:
         """The file of an entry, such as ``sign.js``, whatever the hash in its name."""
@@ -63,6 +65,23 @@ class Assets:
             if pattern.fullmatch(path):
                 return Asset(PREFIX + path, facts["integrity"])
         return None
+
+    def imported(self, name: str) -> list[Asset]:
+        """The modules that an entry imports before it runs, and theirs, to be fetched all at once."""
+        entry = self.entry(name)
+        if entry is None:
+            return []
+        if name not in self._imported:
+            found, waiting = [], [entry.path.removeprefix(PREFIX)]
+            while waiting:
+                folder, _, _ = waiting[0].rpartition("/")
+                text = (self.folder / waiting.pop(0)).read_text("utf-8")
+                paths = [f"{folder}/{match}" for match in _IMPORT.findall(text)]
+                new = [path for path in paths if path in self._files and path not in found]
+                found += new
+                waiting += new
+            self._imported[name] = [Asset(PREFIX + path, self._files[path]["integrity"]) for path in found]
+        return self._imported[name]
 
     def blueprint(self) -> Blueprint:
         """Serves the files of the bundle, and nothing else of the folder."""

@@ -186,6 +186,7 @@ def common(site_assets: Assets, words: Catalogue, here: str, entry: str | None) 
         "here": here,
         "style": site_assets.entry("headcount.css"),
         "script": site_assets.entry(entry) if entry else None,
+        "imported": site_assets.imported(entry) if entry else [],
         "build": site_assets.hash,
     }
 
