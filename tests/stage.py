@@ -298,7 +298,7 @@ class Traffic:
             parts = urlsplit(request["url"])
             assert parts.scheme in ("http", "blob", "data", "chrome"), request["url"]
             assert parts.scheme != "http" or parts.hostname in ("localhost", "127.0.0.1"), request["url"]
-            own = urlsplit(request["headers"].get("referer", request["url"])).netloc
+            own = urlsplit(request["headers"].get("referer") or request["url"]).netloc
             assert own == parts.netloc, request["url"]
             is_cookie = "cookie" in request["headers"]
             assert not is_cookie or self.provider in request["url"], request["url"]
