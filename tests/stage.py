@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from joserfc.jwk import RSAKey
@@ -270,6 +271,8 @@ class Traffic:
 
     requests: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    partner: str = "no partner"
+    provider: str = "no provider"  # somebody else's log-in may do as it likes
 
     def watch(self, context: Any) -> None:
         context.on("request", self._note)
@@ -289,6 +292,20 @@ class Traffic:
     def _say(self, message: Any) -> None:
         if message.type == "error" and "/sessions/challenge" not in str(message.location):
             self.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    def check(self) -> None:
+        """What holds of every story: no cookie, no identifier in an address, and no site hears of another."""
+        for request in self.requests:
+            parts = urlsplit(request["url"])
+            assert parts.scheme in ("http", "blob", "data", "chrome"), request["url"]
+            assert parts.scheme != "http" or parts.hostname in ("localhost", "127.0.0.1"), request["url"]
+            own = urlsplit(request["headers"].get("referer") or request["url"]).netloc
+            # A partner says where it is when it loads the script or a picture; the tag itself never does.
+            is_tag = own == self.partner and parts.path.startswith(("/web/headcount-counter.js", "/badge/"))
+            assert own == parts.netloc or is_tag, request["url"]
+            is_cookie = "cookie" in request["headers"]
+            assert not is_cookie or self.provider in request["url"], request["url"]
+            assert not parts.query or self.provider in request["url"] or "/prove/return" in parts.path
 
     def to(self, origin: str) -> list[dict[str, Any]]:
         return [request for request in self.requests if request["url"].startswith(origin + "/")]

@@ -37,6 +37,7 @@ _OWN = {
     "monitor": "headcount.monitor_command:monitor",
     "organiser": "headcount.link_commands:organiser",
     "pack": "headcount.pack_commands:pack",
+    "pages": "headcount.pages_commands:pages",
     "pledge": "headcount.signer_commands:pledge",
     "prove": "headcount.signer_commands:prove",
     "reaffirm": "headcount.signer_commands:reaffirm",

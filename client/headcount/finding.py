@@ -16,6 +16,16 @@ CLOCK_SENTENCES = {
     "unreachable-ledger": "the ledger cannot be read",
 }
 
+# What is wrong with the pages at which people sign, against what the organisers have stated.
+PAGE_SENTENCES = {
+    "changed-pages": "a site serves other files than the organisers have stated",
+    "foreign-script": "a page runs or shows what is not in the stated files",
+    "unguarded-pages": "a page does not forbid other scripts and referrers",
+    "unreachable-pages": "a site with stated pages cannot be read",
+    "unstated-pages": "a site has a page to sign, and the organisers have not stated what it may run",
+}
+
+_MEANINGS = {**SENTENCES, **CLOCK_SENTENCES, **PAGE_SENTENCES}
 _LASTING = ("forked-ledger", "rolled-back-ledger")
 
 
@@ -24,7 +34,7 @@ class Finding:
     """One thing that is wrong with one ledger; equal ones are one thing that lasts."""
 
     ledger: str  # the target: address or folder
-    code: str  # of the audit, or of CLOCK_SENTENCES
+    code: str  # of the audit, of CLOCK_SENTENCES or of PAGE_SENTENCES
     detail: str
     batch: int | None = None
     index: int | None = None  # of the entry
@@ -49,7 +59,7 @@ class Finding:
         """One line for people."""
         places = (("batch", self.batch), ("entry", self.index), ("byte", self.offset))
         place = ", ".join(f"{name} {value}" for name, value in places if value is not None)
-        meaning = SENTENCES.get(self.code) or CLOCK_SENTENCES[self.code]
+        meaning = _MEANINGS[self.code]
         return f"{self.ledger}: {self.code}{f' ({place})' if place else ''}: {meaning}: {self.detail}"
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +81,7 @@ class Finding:
         Raises:
             TypeError, ValueError: something else.
         """
-        if value.get("code") not in {*SENTENCES, *CLOCK_SENTENCES}:
+        if value.get("code") not in _MEANINGS:
             raise ValueError("no such code")
         return cls(**value)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from headcount.audit_receipts import of_pledge
 from headcount.cosigner import Cosigner, check_extends
-from headcount.finding import Event, Finding
+from headcount.finding import PAGE_SENTENCES, Event, Finding
 from headcount.monitor_evidence import EvidenceFolder
+from headcount.monitor_pages import PageWatch, campaigns
 from headcount.monitor_state import LedgerState, Standing, StateFile
 from headcount.pledge_file import PledgeFile
 from headcount_ledger.audit import AuditReport, Receipt, audit
@@ -74,6 +75,7 @@ class Monitor:
     executor: Executor | None = None  # for the audits
     connections: int = 1  # at a time, to read the ledger
     patience: int = 1  # so many looks in a row that cannot read the ledger are a finding
+    pages: PageWatch | None = None  # compares what the campaigns' sites serve
     tell: Callable[[Event], object] = lambda event: None  # before it is remembered that it was told
 
     def look(self, now: int, progress: Progress | None = None) -> Looked:
@@ -92,10 +94,12 @@ class Monitor:
         if raw != state.seen:
             state = replace(state, seen=raw, changed=now)
         is_due = self._is_recount_due(state, now)
-        if raw == state.checkpoint and not is_due:
+        is_known = self.pages is None or state.campaigns is not None
+        if raw == state.checkpoint and not is_due and is_known:
             # Nothing new: what was recounted stands.
             state, cosigned = self._cosign(state, now)
-            return self._settle(state, [*self._by_clock(state, now)], {}, now, cosigned)
+            by_page, kept = self._by_page(state, now)
+            return self._settle(state, [*self._by_clock(state, now), *by_page], kept, now, cosigned)
         pinned = cached(_pinned(self.fetch, raw))
         saved = self.state_file.audit_path(self.policy)
         if is_due:
@@ -108,14 +112,21 @@ class Monitor:
             promised = [item for item in report.receipts if item.state == "promised"]
             waiting = {item.name: item.deadline for item in promised if item.deadline is not None}
             unjudged = dict(_unjudged(report))
-            state = replace(state, checkpoint=report.checkpoint, waiting=waiting, unjudged=unjudged)
+            state = replace(
+                state,
+                checkpoint=report.checkpoint,
+                waiting=waiting,
+                unjudged=unjudged,
+                campaigns=campaigns(report),
+            )
             if is_due:
                 state = replace(state, recounted=now)
             state, cosigned = self._cosign(state, now)
         else:
             state = replace(state, waiting={}, unjudged={})
         findings += self._by_clock(state, now)
-        return self._settle(state, findings, kept, now, cosigned)
+        by_page, kept_pages = self._by_page(state, now)
+        return self._settle(state, [*findings, *by_page], {**kept, **kept_pages}, now, cosigned)
 
     def _is_recount_due(self, state: LedgerState, now: int) -> bool:
         """Whether every entry is to be read, although an audit has read them before.
@@ -123,7 +134,9 @@ class Monitor:
         What was read once may be served otherwise today. And a fault in it must not pass because it is
         not looked at.
         """
-        codes = {item.finding.code for item in state.standing.values()} - set(CLOCK_CODES)
+        codes = (
+            {item.finding.code for item in state.standing.values()} - set(CLOCK_CODES) - set(PAGE_SENTENCES)
+        )
         return bool(codes) or now - state.recounted > self.recount_after_s
 
     def _audit(
@@ -218,6 +231,24 @@ class Monitor:
                     f"{who} has published no number since the pledges of {format_day(since)}",
                     mark=who,
                 )
+
+    def _by_page(self, state: LedgerState, now: int) -> tuple[list[Finding], Mapping[str, tuple[str, ...]]]:
+        """What the sites of the open campaigns do not serve as stated in the last good checkpoint."""
+        before = [item.finding for item in state.standing.values() if item.finding.code in PAGE_SENTENCES]
+        if self.pages is None or not state.campaigns:
+            return [], {}
+        try:
+            view = open_ledger(cached(_pinned(self.fetch, state.checkpoint)), self.policy)
+            deviations = self.pages.look(view, self.target, state.campaigns, day_of(now))
+        except ProtocolError:
+            return before, {}  # the ledger is not there to compare with
+        found, kept = [], {}
+        for item in deviations:
+            finding = Finding(self.target, item.code, f"{item.site}: {item.detail}", mark=item.mark)
+            found.append(finding)
+            if finding.key not in state.standing and item.served is not None:
+                kept[finding.key] = tuple(self.evidence.of_page(item, state.checkpoint))
+        return found, kept
 
     def _last_sign(self, state: LedgerState) -> int:
         """When the ledger was last known to live: its witnesses say it, or our own clock."""

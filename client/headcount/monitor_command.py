@@ -16,6 +16,7 @@ from headcount import audit_receipts, cosigner, private_file, terminal
 from headcount.finding import Event
 from headcount.monitor import Holding, Looked, Monitor
 from headcount.monitor_evidence import EvidenceFolder
+from headcount.monitor_pages import PageWatch
 from headcount.monitor_state import StateFile
 from headcount.pledge_file import PledgeFile
 from headcount_ledger.audit.pool import cores, processes
@@ -79,6 +80,7 @@ _PATIENCE_S = 30  # of --once with a webhook that is not taken
     metavar="DAYS",
     help="How often all entries are read again; between, only new ones are.",
 )
+@click.option("--pages", "with_pages", is_flag=True, help="Compare what the campaigns' sites serve.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that verify. Default: one for each core.")
 @click.option("--key", type=terminal.FILE, help="A witness's private key: cosign what was audited.")
 @click.option("--cosignatures", type=terminal.FOLDER, help="Where to publish what was cosigned.")
@@ -95,6 +97,7 @@ def monitor(
     url: str | None,
     secret: Path | None,
     recount_every: float,
+    with_pages: bool,
     jobs: int | None,
     key: Path | None,
     cosignatures: Path | None,
@@ -102,7 +105,8 @@ def monitor(
     """Follow each LEDGER, an address or a folder, and tell when it goes wrong or right again.
 
     Every new checkpoint is audited and compared with those before. One line an event; what others can check
-    is kept in the folder evidence of the state.
+    is kept in the folder evidence of the state. With --pages, the sites at which people sign are asked for
+    their pages and files, and these are compared with what the organisers have stated in the ledger.
     """
     if len(policies) not in (1, len(targets)):
         raise click.UsageError("give one --policy, or one for each ledger")
@@ -134,6 +138,7 @@ def monitor(
                 recount_after_s=recount_every * _DAY_S,
                 executor=executor,
                 connections=1 if Path(target).is_dir() else CONNECTIONS,
+                pages=PageWatch(transport, 1 if once else 2) if with_pages else None,
                 patience=1 if once else 2,  # a network that stumbles is not yet news
                 tell=(lambda event: None) if outbox is None else partial(_put, outbox),
             )

@@ -16,6 +16,7 @@ from headcount.audit_state import CONTRADICTIONS, contradiction
 from headcount.misbehaviour import save_evidence
 from headcount.pledge_file import PledgeFile
 from headcount.report_file import report_bytes
+from headcount.site_pages import Deviation
 from headcount_ledger.audit import AuditReport
 from headcount_ledger.reader.view import LedgerView, open_ledger
 from headcount_spec.accusation import Preimage
@@ -78,6 +79,10 @@ class EvidenceFolder:
         except ProtocolError:
             return []
         return [self._write("broken-promise", ".accusation", made.to_bytes())]
+
+    def of_page(self, deviation: Deviation, checkpoint: bytes) -> list[str]:
+        """What a site has served, and which notice says otherwise."""
+        return [self._write("served", ".json", deviation.evidence(checkpoint))]
 
     def _write(self, name: str, suffix: str, data: bytes) -> str:
         self._make()

@@ -38,6 +38,7 @@ class LedgerState:
     standing: Mapping[str, Standing] = field(default_factory=dict)  # by key
     waiting: Mapping[str, int] = field(default_factory=dict)  # promised entry → deadline day
     unjudged: Mapping[str, int] = field(default_factory=dict)  # issuer and scope → day of a first pledge
+    campaigns: Mapping[str, tuple[int, int]] | None = None  # scope → first and last day; None: not yet read
 
 
 class StateFile:
@@ -94,6 +95,7 @@ class StateFile:
             },
             "waiting": dict(state.waiting),
             "unjudged": dict(state.unjudged),
+            "campaigns": None if state.campaigns is None else _days(state.campaigns),
         }
         private_file.write(self.path, jcs.canonicalise(value))
 
@@ -117,7 +119,18 @@ def _read(path: Path, target: str | None) -> LedgerState:
             },
             waiting={str(name): int(day) for name, day in value["waiting"].items()},
             unjudged={str(name): int(day) for name, day in value["unjudged"].items()},
+            campaigns=_campaigns(value.get("campaigns")),  # a state of an older monitor has none
         )
     except (MalformedError, KeyError, TypeError, ValueError, AttributeError) as exc:
         # Without it a ledger that went back would not be caught, and a witness could sign twice.
         raise ConfigurationError(f"{path.name} is not the state of this ledger") from exc
+
+
+def _campaigns(value: Any) -> dict[str, tuple[int, int]] | None:
+    if value is None:
+        return None
+    return {str(scope): (int(opens), int(closes)) for scope, (opens, closes) in value.items()}
+
+
+def _days(campaigns: Mapping[str, tuple[int, int]]) -> dict[str, list[int]]:
+    return {scope: list(days) for scope, days in campaigns.items()}

@@ -166,12 +166,12 @@ def show(ledger: str, scope_id: ScopeId, policy: Path, language: str | None, wit
 @SCOPE
 @POLICY
 @_KEYS
-@click.option("--type", "type_", required=True, type=click.Choice(["update", "mailing", "child"]))
+@click.option("--type", "type_", required=True, type=click.Choice(["update", "mailing", "child", "pages"]))
 @click.option("--body", required=True, type=FILE, help="A JSON file with the body of this type.")
 def notice(
     ledger: str, scope_id: ScopeId, policy: Path, keys: tuple[Path, ...], type_: str, body: Path
 ) -> None:
-    """Sign and publish what the organisers have to say about a scope: an update, a mailing, a child scope."""
+    """Sign and publish what the organisers have to say: an update, a mailing, a child scope, its pages."""
     if not is_url(ledger):
         raise click.UsageError("notices are sent to the ledger's web address")
     found = _find(ledger, scope_id, policy, need_openings=False)

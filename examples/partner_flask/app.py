@@ -14,7 +14,8 @@ PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>Our own page</title>
-<script type="module" src="{{ campaign }}/web/headcount-counter.js" crossorigin="anonymous"></script>
+<script type="module" crossorigin="anonymous" referrerpolicy="no-referrer"
+  src="{{ campaign }}/web/headcount-counter.js"></script>
 <h1>Our own page</h1>
 {% for scope in scopes %}
 <headcount-counter href="{{ campaign }}/sign/{{ scope }}">

@@ -175,6 +175,8 @@ def _fits(statement: Statement, name: str, manifest: Manifest) -> bool:
     if statement.type == "mailing":
         purposes = manifest.contacts.purposes if manifest.contacts is not None else ()
         return body["purpose"] in {purpose.name for purpose in purposes}
+    if statement.type == "pages":
+        return body["site"] in manifest.origins
     if statement.type == "closing" or (statement.role, statement.type) == ("issuer", "destruction"):
         return bool(body["day"] > manifest.closes)
     if statement.role == "trustee" and manifest.trustees is not None:

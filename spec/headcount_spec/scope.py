@@ -22,6 +22,7 @@ from headcount_spec.policy import Policy
 from headcount_spec.terms import (
     MAX_ISSUERS,
     MAX_LABEL_CHARS,
+    MAX_ORIGIN_CHARS,
     MAX_TEXT_CHARS,
     ORIGIN,
     ActionDate,
@@ -135,7 +136,7 @@ class Manifest:
             ),
             ledger=LedgerTerms.read(members.object("ledger")),
             witnesses=_witnesses(members),
-            origins=members.texts("origins", (1, MAX_ORIGINS), 300, ORIGIN),
+            origins=members.texts("origins", (1, MAX_ORIGINS), MAX_ORIGIN_CHARS, ORIGIN),
             min_batch=members.integer("min_batch", 1),
             max_hold=members.integer("max_hold", 0, MAX_HOLD_DAYS),
             data_use=members.labels("data_use", languages, MAX_TEXT_CHARS),

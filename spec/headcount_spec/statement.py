@@ -6,6 +6,8 @@
                child        scope: hex of a scope whose manifest names this one as its parent
                update       title, text: maps of the same languages
                mailing      template: hex SHA-256, number: recipients, purpose
+               pages        site: one of the manifest's origins, bundles: hex, hashes of what its pages
+                            may run (bundle.py)
     issuer     opening      issuer: its name, token_key_id: hex
                issuance     day, issued: cumulative, rounded up to a multiple of 16
                codes        root: hex Merkle root of a code sheet, number: of codes
@@ -22,6 +24,7 @@ from 0 and chained: prev is the leaf hash of the notice before, zeros at 0.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +33,15 @@ from headcount_spec import jcs, signature
 from headcount_spec.errors import MalformedError
 from headcount_spec.members import LANGUAGE, LINE, Members
 from headcount_spec.scope import Manifest, ScopeId
-from headcount_spec.terms import BLS_SIGNATURE_BYTES, MAX_LABEL_CHARS, SERVER_NAME
+from headcount_spec.terms import BLS_SIGNATURE_BYTES, MAX_LABEL_CHARS, MAX_ORIGIN_CHARS, ORIGIN, SERVER_NAME
 
 MAX_STATEMENT_BYTES = 63_900  # with sixteen signatures the entry stays below 65,535
 ISSUANCE_STEP = 16  # issuance is published in multiples of this
 DESTRUCTIBLE = (["tag"], ["token"], ["tag", "token"])  # an issuer's keys of a scope
 NO_PREVIOUS = bytes(32)
+MAX_BUNDLES = 8  # right at one site at a time: while it is updated, the old and the new
+
+_HASH = re.compile(r"\A[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,11 @@ def _mailing(members: Members) -> None:
     members.text("purpose", MAX_LABEL_CHARS, LINE)
 
 
+def _pages(members: Members) -> None:
+    members.text("site", MAX_ORIGIN_CHARS, ORIGIN)
+    members.texts("bundles", (1, MAX_BUNDLES), 64, _HASH)
+
+
 def _opening(members: Members) -> None:
     members.text("issuer", 253, SERVER_NAME)
     members.hex32("token_key_id")
@@ -191,6 +202,7 @@ _BODIES: Mapping[tuple[str, str], Callable[[Members], object]] = {
     ("organiser", "child"): _child,
     ("organiser", "update"): _update,
     ("organiser", "mailing"): _mailing,
+    ("organiser", "pages"): _pages,
     ("issuer", "opening"): _opening,
     ("issuer", "issuance"): _issuance,
     ("issuer", "codes"): _codes,

@@ -28,6 +28,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _HOST = rf"{_LABEL}(?:\.{_LABEL})*(?::(?:{_PORT}))?"
 SERVER_NAME = re.compile(rf"\A{_HOST}\Z")  # RFC 9577, Section 2.1: host and optional port
+MAX_ORIGIN_CHARS = 300
 ORIGIN = re.compile(rf"\Ahttps?://{_HOST}\Z")  # RFC 6454, Section 6.2
 # RFC 3986 without user info, query, fragment, percent-encoding and dot segments.
 URL = re.compile(rf"\Ahttps?://{_HOST}(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\Z")

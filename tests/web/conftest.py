@@ -48,3 +48,4 @@ def page(browser: Any, traffic: Traffic) -> Iterator[Any]:
     traffic.watch(context)
     yield context.new_page()
     context.close()
+    traffic.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 import time
 from typing import Any
@@ -81,6 +82,34 @@ def test_every_screen_is_accessible_and_fits(
     action(page).click()
     page.locator(".verdict").wait_for()
     look("audit")
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "themes",
+    [("light", "dark"), pytest.param(("dark", "light"), marks=pytest.mark.long)],
+    ids=["one", "other"],
+)
+def test_every_page_is_accessible_in_every_language(
+    stage: Stage, campaign: Manifest, browser: Any, themes: tuple[str, str]
+) -> None:
+    context = browser.new_context(viewport={"width": 320, "height": 640}, reduced_motion="reduce")
+    page = context.new_page()
+    scope = campaign.scope_id.hex()
+    for tag, theme in zip(LANGUAGES, itertools.cycle(themes), strict=False):
+        page.emulate_media(color_scheme=theme)
+        for name, url in {
+            "sign": stage.sign(campaign, tag),
+            "audit": f"{stage.url}/audit/{tag}",
+            "check": f"{stage.issuer_url}/check/{scope}/{tag}",
+        }.items():
+            page.goto(url)
+            page.locator("#content").wait_for()
+            assert fits(page), (tag, name)
+            assert violations(page) == [], (tag, name)
+            if name == "sign":
+                action(page).wait_for()
+                shot(page, f"sign-{tag}-{theme}")
     context.close()
 
 
@@ -256,6 +285,8 @@ def test_numbers_and_days_are_the_readers() -> None:
     assert catalogue("ar").number(12431) == "١٢٬٤٣١"
     assert catalogue("ru").text("level.email", 21) == "подтверждённый адрес почты"
     assert catalogue("ru").text("level.email", 12431 + 3) == "подтверждённых адреса почты"
+    # The year's abbreviation ends a sentence with its own full stop.
+    assert catalogue("ru").text("sign.not_open", date=catalogue("ru").day(20478)).endswith("2026\u202fг.")
     assert catalogue("fr").day(20478) == "25 janvier 2026"
 
 

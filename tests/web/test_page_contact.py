@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 import manifests
@@ -73,6 +76,20 @@ def stored(store: Contacts, scope: Manifest) -> int:
     return (len(b"".join(store.export(scope.scope_id))) - 52) // record
 
 
+def sealed_said(stage: Stage, manifest: Manifest, expected: str) -> str:
+    """What the campaign's page says of its sealed contacts, once the batch is there."""
+    deadline = time.monotonic() + 10
+    while True:
+        found = re.search(
+            r'<p class="sealed">(.*?)</p>', httpx.get(stage.sign(manifest), trust_env=False).text
+        )
+        assert found
+        if expected in found[1]:
+            return found[1]
+        assert time.monotonic() < deadline, found[1]
+        time.sleep(0.1)
+
+
 def test_a_contact_is_left_later_and_erased(
     stage: Stage, reachable: Manifest, contacts: Manifest, store: Contacts, page: Any, traffic: Traffic
 ) -> None:
@@ -109,6 +126,9 @@ def test_a_contact_is_left_later_and_erased(
     page.get_by_role("heading", name="Your sealed contact is left").wait_for()
     shot(page, "contact-left")
     assert stored(store, contacts) == 1
+    said = sealed_said(stage, reachable, "1 person has left a sealed way")
+    assert "When 40 have pledged" in said
+    assert "2 of these 3" in said
     left = kept(page, "Save the contact’s file")
     assert left.is_deposited
     check_traffic(stage, traffic, pledge, left, address)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -77,6 +78,11 @@ class Newspaper:
         )
         request.end_headers()
         request.wfile.write(body)
+
+
+@pytest.fixture(autouse=True)
+def partner(newspaper: Newspaper, traffic: Traffic) -> None:
+    traffic.partner = urlsplit(newspaper.url).netloc
 
 
 @pytest.fixture(scope="module")

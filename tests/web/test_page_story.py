@@ -142,6 +142,11 @@ def test_a_slip_of_paper(stage: Stage, slip_campaign: Manifest, page: Any, traff
     signer.is_signed(page)
     signer.send(page)
     signer.is_promised(page)
+    for form in (slip, slip.lower(), slip.replace("-", "")):
+        sent = b"".join(whole(request) for request in traffic.to(stage.url))
+        assert form.encode().lower() not in sent.lower()
+        assert all(form.lower() not in request["url"].lower() for request in traffic.requests)
+    check_traffic_origins(stage, traffic)
     # The same slip for another envelope is refused, and says why.
     other = page.context.browser.new_context()
     again = other.new_page()
@@ -254,6 +259,36 @@ def test_offline_in_the_middle_loses_nothing(stage: Stage, campaign: Manifest, p
     page.context.set_offline(False)
     page.get_by_role("button", name="Send it now").click()
     signer.is_promised(page)
+
+
+def test_the_whole_story_on_a_slow_network(stage: Stage, campaign: Manifest, page: Any) -> None:
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    slow = {"offline": False, "latency": 300, "downloadThroughput": 200_000, "uploadThroughput": 90_000}  # 3G
+    session.send("Network.emulateNetworkConditions", slow)
+    began = time.monotonic()
+    page.goto(stage.sign(campaign))
+    assert time.monotonic() - began > 0.6  # it is slow
+    signer.choose(page)
+    signer.prove(page, stage, signer.new_address())
+    signer.is_signed(page)
+    signer.send(page)
+    signer.is_promised(page)
+
+
+def test_a_private_window_of_the_browser(
+    stage: Stage, campaign: Manifest, browser: Any, tmp_path: Any, traffic: Traffic
+) -> None:
+    context = browser.browser_type.launch_persistent_context(
+        tmp_path, executable_path=CHROMIUM, args=["--no-sandbox", "--incognito"], locale="en-GB"
+    )
+    context.set_default_timeout(10_000)
+    traffic.watch(context)
+    try:
+        signer.pledge(context.new_page(), stage, campaign)
+        check_traffic_origins(stage, traffic)
+    finally:
+        context.close()
 
 
 def test_another_device_finishes_from_the_code(stage: Stage, campaign: Manifest, page: Any) -> None:

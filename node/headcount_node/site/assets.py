@@ -1,7 +1,7 @@
 """The built files of client/web, package data of the client: found by name, served with their hashes.
 
 ``bundle.json`` lists every file with its integrity value (W3C SRI) and one hash over all of them,
-which the manifest's notice may name and ``headcount monitor`` may compare.
+which organisers state in a notice and ``headcount monitor`` compares.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from base64 import b64encode
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from flask import Blueprint, Response, request
 
-PREFIX = "/web/"
+from headcount_spec.bundle import LIST, PREFIX
+
 COUNTER = "headcount-counter.js"
 _HASHED = re.compile(r"-[A-Za-z0-9_-]{8}\.[a-z0-9]+\Z")
+_IMPORT = re.compile(r"""\b(?:from|import)\s*["']\./([A-Za-z0-9_.-]+\.js)["']""")  # as Vite writes them
 _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -49,11 +50,12 @@ class Assets:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder if folder is not None else Path(str(files("headcount") / "web"))
         try:
-            bundle = json.loads((self.folder / "bundle.json").read_text("utf-8"))
+            bundle = json.loads((self.folder / LIST).read_text("utf-8"))
         except OSError:
             bundle = {"bundle": "", "files": {}}
         self.hash: str = bundle["bundle"]  # SHA-256 in hex; empty without a build
         self._files: dict[str, dict[str, str]] = bundle["files"]
+        self._imported: dict[str, list[Asset]] = {}
 
     def entry(self, name: str) -> Asset | None:
         """The file of an entry, such as ``sign.js``, whatever the hash in its name."""
@@ -64,6 +66,23 @@ class Assets:
                 return Asset(PREFIX + path, facts["integrity"])
         return None
 
+    def imported(self, name: str) -> list[Asset]:
+        """The modules that an entry imports before it runs, and theirs, to be fetched all at once."""
+        entry = self.entry(name)
+        if entry is None:
+            return []
+        if name not in self._imported:
+            found, waiting = [], [entry.path.removeprefix(PREFIX)]
+            while waiting:
+                folder, _, _ = waiting[0].rpartition("/")
+                text = (self.folder / waiting.pop(0)).read_text("utf-8")
+                paths = [f"{folder}/{match}" for match in _IMPORT.findall(text)]
+                new = [path for path in paths if path in self._files and path not in found]
+                found += new
+                waiting += new
+            self._imported[name] = [Asset(PREFIX + path, self._files[path]["integrity"]) for path in found]
+        return self._imported[name]
+
     def blueprint(self) -> Blueprint:
         """Serves the files of the bundle, and nothing else of the folder."""
         blueprint = Blueprint("assets", __name__)
@@ -71,7 +90,7 @@ class Assets:
         @blueprint.get(f"{PREFIX}<path:name>")
         def asset(name: str) -> Response:
             facts = self._files.get(name)
-            if facts is None and name != "bundle.json":
+            if facts is None and name != LIST:
                 return Response("no such file\n", 404, content_type="text/plain; charset=utf-8")
             data = (self.folder / name).read_bytes()
             response = Response(data, content_type=_TYPES.get(Path(name).suffix, "application/octet-stream"))
@@ -90,8 +109,3 @@ class Assets:
             return response
 
         return blueprint
-
-
-def integrity(data: bytes) -> str:
-    """The SRI value of bytes."""
-    return f"sha384-{b64encode(hashlib.sha384(data).digest()).decode()}"

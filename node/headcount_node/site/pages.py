@@ -82,6 +82,7 @@ def pages_blueprint(site: Site) -> Blueprint:
         contacts = _contacts(site, manifest)
         if contacts is not None:
             data["contacts"] = contacts.scope_id.hex()
+            facts["sealed"] = _sealed(site, contacts, manifest, words)
         body = _render(
             site,
             "site/sign.html",
@@ -185,6 +186,7 @@ def common(site_assets: Assets, words: Catalogue, here: str, entry: str | None) 
         "here": here,
         "style": site_assets.entry("headcount.css"),
         "script": site_assets.entry(entry) if entry else None,
+        "imported": site_assets.imported(entry) if entry else [],
         "build": site_assets.hash,
     }
 
@@ -226,6 +228,24 @@ def _contacts(site: Site, campaign: Manifest) -> Manifest | None:
     found = (site.redeemer.manifest(scope_id) for scope_id in site.redeemer.scope_ids())
     children = (item for item in found if item.kind == "contact" and item.parent == campaign.scope_id)
     return next(children, None)
+
+
+def _sealed(site: Site, contacts: Manifest, campaign: Manifest, words: Catalogue) -> dict[str, Any] | None:
+    """How many have left a sealed contact, and what opens them."""
+    count = site.counts.of(contacts)
+    trustees = contacts.trustees
+    if count is None or trustees is None:
+        return None
+    return {
+        "count": words.text("sealed.count", count.live),
+        "opens": words.text(
+            "sealed.opens",
+            threshold=words.number(campaign.threshold),
+            t=words.number(trustees.t),
+            total=words.number(len(trustees.members)),
+        ),
+        "trustees": [trustee.name for trustee in trustees.members],
+    }
 
 
 def _words(language: str | None) -> Catalogue:

@@ -28,6 +28,7 @@ FILE = "notices.json"
 _CAMPAIGN = manifests.manifest()
 _SEED = manifests.ORGANISER_SEEDS[0]
 _FIRST = manifests.manifest_notice(_CAMPAIGN)
+_HASH = keys.seed("bundle").hex()
 
 
 def make() -> dict[str, Any]:
@@ -82,6 +83,8 @@ def _good() -> list[Case]:
         _ok("child", organiser("child", {"scope": sealed.scope_id.hex()}), _FIRST),
         _ok("update", _update(), _FIRST),
         _ok("mailing", _notice(sealed, "organiser", "mailing", mailing, first), first, sealed),
+        _ok("pages", organiser("pages", _pages()), _FIRST),
+        _ok("pages-of-two-builds", organiser("pages", _pages(bundles=[_HASH, _HASH[::-1]])), _FIRST),
         _ok("opening", opening),
         _ok("issuance", manifests.issuance(_CAMPAIGN, manifests.OPENS, 16, opening), opening),
         _ok("codes", _notice(_CAMPAIGN, "issuer", "codes", codes, opening), opening),
@@ -177,6 +180,14 @@ def _bodies() -> list[Case]:
         ("update-without-language", "organiser", "update", {"title": {}, "text": {}}),
         ("mailing-to-nobody", "organiser", "mailing", {"template": hash32, "number": 0, "purpose": "x"}),
         ("mailing-without-purpose", "organiser", "mailing", {"template": hash32, "number": 1}),
+        ("pages-of-no-build", "organiser", "pages", _pages(bundles=[])),
+        ("pages-of-nine-builds", "organiser", "pages", _pages(bundles=[f"{i:064x}" for i in range(9)])),
+        ("pages-with-one-build-twice", "organiser", "pages", _pages(bundles=[_HASH, _HASH])),
+        ("pages-with-a-hash-in-capitals", "organiser", "pages", _pages(bundles=[_HASH.upper()])),
+        ("pages-with-a-short-hash", "organiser", "pages", _pages(bundles=[_HASH[2:]])),
+        ("pages-with-a-path", "organiser", "pages", _pages(site=f"{_CAMPAIGN.origins[0]}/sign")),
+        ("pages-without-site", "organiser", "pages", {"bundles": [_HASH]}),
+        ("pages-by-an-issuer", "issuer", "pages", _pages()),
         ("opening-without-key", "issuer", "opening", {"issuer": "issuer0.example"}),
         ("issuance-not-of-sixteen", "issuer", "issuance", {"day": 20463, "issued": 17}),
         ("issuance-negative", "issuer", "issuance", {"day": 20463, "issued": -16}),
@@ -317,6 +328,12 @@ def _contradictions() -> list[Case]:
             sealed,
         ),
         _fails(
+            "pages-of-a-site-elsewhere",
+            MalformedError,
+            organiser("pages", _pages(site="https://elsewhere.example")),
+            _FIRST,
+        ),
+        _fails(
             "destruction-on-the-last-day",
             MalformedError,
             _destruction(None, ["tag"], _CAMPAIGN.closes).to_bytes(),
@@ -349,6 +366,10 @@ def _organisers(n: int, quorum: int) -> dict[str, Any]:
 
 def _mailing(purpose: str = "confirmation") -> dict[str, Any]:
     return {"template": keys.seed("template").hex(), "number": 40, "purpose": purpose}
+
+
+def _pages(site: str = _CAMPAIGN.origins[0], bundles: list[str] | None = None) -> dict[str, Any]:
+    return {"site": site, "bundles": [_HASH] if bundles is None else bundles}
 
 
 def _scope_key(i: int) -> dict[str, Any]:

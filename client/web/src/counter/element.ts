@@ -32,7 +32,9 @@ class HeadcountCounter extends HTMLElement {
   async refresh(): Promise<void> {
     const tag = (this.lang || this.closest<HTMLElement>("[lang]")?.lang || navigator.language).slice(0, 2);
     const language = LANGUAGES.includes(tag) ? tag : "en";
-    const words = (await (await fetch(new URL(`counter/${language}.json`, HERE), { credentials: "omit" })).json()) as Words;
+    const from = new URL(`counter/${language}.json`, HERE);
+    const answer = await fetch(from, { credentials: "omit", referrerPolicy: "no-referrer" });
+    const words = (await answer.json()) as Words;
     const part = document.createElement("div");
     part.lang = language;
     part.dir = language === "ar" ? "rtl" : "ltr";

@@ -93,6 +93,7 @@ function fits(statement: Statement, name: string, manifest: Manifest): boolean {
     return `issuer:${body.issuer as string}` === name && body.token_key_id === hex(issuer!.tokenKeyId);
   }
   if (type === "mailing") return manifest.contacts?.purposes.some((purpose) => purpose.name === body.purpose) ?? false;
+  if (type === "pages") return manifest.origins.includes(body.site as string);
   if (type === "closing" || (statement.role === "issuer" && type === "destruction")) {
     return (body.day as number) > manifest.closes;
   }

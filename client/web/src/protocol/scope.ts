@@ -8,7 +8,7 @@ import { MAX_ISSUERS, NO_SEALED_HASH, PLAIN, SEALED } from "./pledge.ts";
 import { Policy } from "./policy.ts";
 import { scopeHash } from "./scope_id.ts";
 import {
-  MAX_LABEL_CHARS, MAX_TEXT_CHARS, ORIGIN, readAction, readContacts, readContinues, readIssuer, readLedger, readOption,
+  MAX_LABEL_CHARS, MAX_ORIGIN_CHARS, MAX_TEXT_CHARS, ORIGIN, readAction, readContacts, readContinues, readIssuer, readLedger, readOption,
   readOrganisers, readTier, readTrustees, type ActionDate, type ContactTerms, type Continues, type IssuerTerms,
   type LedgerTerms, type Option, type OrganiserTerms, type Tier, type TrusteeTerms,
 } from "./terms.ts";
@@ -90,7 +90,7 @@ export function parseManifest(data: Bytes): Manifest {
     contacts: members.has("contacts") ? readContacts(members.object("contacts"), languages) : undefined,
     ledger: readLedger(members.object("ledger")),
     witnesses: readWitnesses(members),
-    origins: members.texts("origins", 1, 64, 300, ORIGIN),
+    origins: members.texts("origins", 1, 64, MAX_ORIGIN_CHARS, ORIGIN),
     minBatch: members.integer("min_batch", 1),
     maxHold: members.integer("max_hold", 0, 31),
     dataUse: members.labels("data_use", languages, MAX_TEXT_CHARS),

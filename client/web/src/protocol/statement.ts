@@ -5,10 +5,12 @@ import { MalformedError } from "./errors.ts";
 import { canonicalise, parseCanonical, type Json } from "./jcs.ts";
 import { LANGUAGE, LINE, Members } from "./members.ts";
 import { parseManifest, type Manifest } from "./scope.ts";
-import { BLS_SIGNATURE_BYTES, MAX_LABEL_CHARS, SERVER_NAME } from "./terms.ts";
+import { BLS_SIGNATURE_BYTES, MAX_LABEL_CHARS, MAX_ORIGIN_CHARS, ORIGIN, SERVER_NAME } from "./terms.ts";
 
 const MAX_STATEMENT_BYTES = 63_900; // with sixteen signatures the entry stays below 65,535
 const ISSUANCE_STEP = 16;
+const MAX_BUNDLES = 8; // right at one site at a time: while it is updated, the old and the new
+const HASH = /^[0-9a-f]{64}$/;
 const DESTRUCTIBLE = ['["tag"]', '["token"]', '["tag","token"]']; // an issuer's keys of a scope
 export const NO_PREVIOUS: Bytes = new Uint8Array(32);
 
@@ -69,6 +71,10 @@ const BODIES: Readonly<Record<string, Check>> = Object.assign(Object.create(null
     members.hex32("template");
     members.integer("number", 1);
     members.text("purpose", MAX_LABEL_CHARS, LINE);
+  },
+  "organiser pages": (members) => {
+    members.text("site", MAX_ORIGIN_CHARS, ORIGIN);
+    members.texts("bundles", 1, MAX_BUNDLES, 64, HASH);
   },
   "issuer opening": (members) => {
     members.text("issuer", 253, SERVER_NAME);

@@ -22,6 +22,7 @@ const LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
 const PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]";
 const HOST = `${LABEL}(?:\\.${LABEL})*(?::(?:${PORT}))?`;
 export const SERVER_NAME = new RegExp(`^${HOST}$`); // RFC 9577, Section 2.1
+export const MAX_ORIGIN_CHARS = 300;
 export const ORIGIN = new RegExp(`^https?://${HOST}$`); // RFC 6454, Section 6.2
 // RFC 3986 without user info, query, fragment, percent-encoding and dot segments.
 export const URL_FORM = new RegExp(`^https?://${HOST}(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`);
