@@ -48,6 +48,7 @@ SPEC_MODULES = {
     "json",
     "math",
     "re",
+    "struct",
     "types",
     "typing",
     "unicodedata",

@@ -20,7 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, event, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
@@ -304,7 +315,9 @@ class Store:
 
 # Made once: building a statement costs more than running it.
 _COUNT_ISSUED = (
-    update(scopes).where(scopes.c.number == bindparam("of")).values(issued=scopes.c.issued + bindparam("more"))
+    update(scopes)
+    .where(scopes.c.number == bindparam("of"))
+    .values(issued=scopes.c.issued + bindparam("more"))
 )
 
 
