@@ -149,7 +149,7 @@ def destroy(ledger: str, scope_id: ScopeId, policy: Path, folder: Path, yes: boo
         _show(checked)
         if not yes:
             click.confirm("destroy your key?", abort=True, err=True)
-        signed = trustees.destroy(TrusteeFolder(folder), checked)
+        signed = trustees.destroy(TrusteeFolder(folder), checked, today())
         _publish(signed, ledger, transport, True, "")
     say("destroyed")
     hint("destroy every other copy of the backup too")
@@ -208,7 +208,7 @@ class Desk:
     def destroy(self) -> Checked:
         """Destroy the key, if it has failed."""
         checked = self._read()
-        signed = trustees.destroy(self._folder, checked)
+        signed = trustees.destroy(self._folder, checked, today())
         _publish(signed, self._ledger, self._transport, True, "")
         return checked
 
