@@ -66,6 +66,7 @@ def hand_out(
         fetch = pinned(cached(open_fetch(ledger, transport)))
         scope = find_contacts(open_ledger(fetch, Policy.from_bytes(read_policy(policy))), scope_id)
         text = mailing.Template.read(template, scope.manifest.language)
+        left.prepare(mailing.is_first(scope.view))
         found = mailing.announce(
             state,
             scope.view,

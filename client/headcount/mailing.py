@@ -144,6 +144,11 @@ class Mailing:
         return base64.b32encode(id).decode("ascii").lower()
 
 
+def is_first(scope: ScopeView) -> bool:
+    """Whether no mailing stands in the ledger yet."""
+    return all(item.statement.type != "mailing" for item in scope.notices)
+
+
 def announce(
     state: MailingState,
     scope: ScopeView,
@@ -179,8 +184,7 @@ def announce(
     purposes = [item.name for item in manifest.contacts.purposes]
     if purpose not in purposes:
         raise NotEligibleError(f"the terms do not allow mail for this; only for {', '.join(purposes)}")
-    is_first = all(item.statement.type != "mailing" for item in scope.notices)
-    if is_first and purpose != purposes[0]:
+    if is_first(scope) and purpose != purposes[0]:
         raise NotEligibleError(f"the first mailing is for {purposes[0]}")
     said = ({**item.statement.body, "type": item.statement.type} for item in scope.notices)
     same = {"type": "mailing", "template": template.hash.hex(), "purpose": purpose}

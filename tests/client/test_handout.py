@@ -90,6 +90,10 @@ def test_a_channel_is_announced_and_handed_out_without_those_who_left(
     assert (last.statement.type, last.statement.body["number"]) == ("mailing", 1)
     again = (tmp_path / "matrix.jsonl").read_bytes()
     assert run("matrix", "matrix.jsonl").exit_code == 0  # the same again says nothing new
+    (tmp_path / "gone").rename(tmp_path / "misspelt")
+    assert isinstance(run("matrix", "second.jsonl", state="other").exception, ConfigurationError)
+    assert not (tmp_path / "second.jsonl").exists()
+    (tmp_path / "misspelt").rename(tmp_path / "gone")
     assert (tmp_path / "matrix.jsonl").read_bytes() == again
     story.world.seal()
     assert story.contacts().view.last("organiser") == last

@@ -409,6 +409,18 @@ def test_ids_and_tokens_name_nobody(tmp_path: Path) -> None:
         leave.Gone(tmp_path / "gone").ids()
 
 
+def test_a_misspelt_file_of_those_who_left_is_noticed(tmp_path: Path) -> None:
+    gone = leave.Gone(tmp_path / "gone")
+    with pytest.raises(ConfigurationError, match="who has left, is not there"):
+        gone.prepare(False)
+    gone.prepare(True)
+    assert (tmp_path / "gone").stat().st_mode & 0o077 == 0
+    gone.add(bytes(15))
+    for is_first in (True, False):
+        gone.prepare(is_first)
+    assert gone.ids() == {bytes(15)}
+
+
 def test_mail_leaves_this_machine_by_tls_only() -> None:
     with pytest.raises(ConfigurationError, match="TLS"):
         mailing.Server("mail.example.org", 25, SENDER, tls=False).connect()
