@@ -251,9 +251,12 @@ def send(
                 pause()
                 session = session or server.connect()
                 link = f"{leave_url}/leave/{leave.make_token(key, id)}"
-                message = template.message(
-                    contact, server.sender, link, mailing.message_id(contact_key, place)
-                )
+                name = mailing.message_id(contact_key, place)
+                try:
+                    message = template.message(contact, server.sender, link, name)
+                except ValueError:  # no header can have this address: one reader must not stop the others
+                    state.note(place, Outcome.REFUSED)
+                    continue
                 if not _deliver(session, server.sender, contact, message, state, place):
                     gone.add(id)
             if progress is not None:

@@ -236,6 +236,16 @@ def test_a_server_that_does_not_relay_for_us_drops_nobody(
     assert sorted(office.readers) == [contact.value for contact in desk.contacts.contacts]
 
 
+def test_an_address_that_no_header_can_have_stops_nobody_elses_mail(
+    story: Story, tmp_path: Path, office: PostOffice
+) -> None:
+    desk = Desk(story, tmp_path, people(3))
+    # No contact has this form any more; the library decodes it to a line's end.
+    object.__setattr__(desk.contacts.contacts[1], "value", "=?utf-8?q?=0a?=@example.org")
+    assert desk.run(office) == {"sent": 2, "refused": 1}
+    assert office.readers == ["reader0@example.org", "reader2@example.org"]
+
+
 class Crashing(MailingState):
     """Stops like a machine without power, between the server's answer and the next write."""
 
