@@ -49,6 +49,12 @@ export class Screens {
       h("p", { class: "note" }, words.t("app.begin_note", { issuer })),
       this.fileButton(),
     );
+    const seen = new IntersectionObserver((entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      seen.disconnect();
+      this.flow.prepare();
+    });
+    seen.observe(form);
   }
 
   /** Two, when it was left: the same envelope goes to the issuer again. */
