@@ -3,7 +3,7 @@ import { equal } from "../../protocol/bytes.ts";
 import { ConfigurationError } from "../../protocol/errors.ts";
 import { deadlineDay, type Manifest } from "../../protocol/scope.ts";
 import { dayOf } from "../../protocol/text.ts";
-import { httpTransport, type Transport } from "../../reader/transport.ts";
+import { httpTransport } from "../../reader/transport.ts";
 import { fetchTerms, openScope, policyOf, type OpenedScope } from "../../signing/open.ts";
 import { sendPledge } from "../../signing/pledge.ts";
 import { encodePledgeFile, isProved, isSession, parsePledgeFile, withStep, type PledgeFile } from "../../signing/pledge_file.ts";
@@ -40,7 +40,6 @@ export class Flow {
   private readonly standing = new Standing(this);
   private contact: ContactPanel | undefined;
   private ahead: { opened: Promise<OpenedScope>; until: number } | undefined;
-  private deadlineText: string | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Find out where this pledge stands, and go on. */
@@ -117,7 +116,7 @@ export class Flow {
   }
 
   get deadline(): string {
-    return (this.deadlineText ??= this.words.day(this.manifest.closes));
+    return this.words.day(this.manifest.closes);
   }
 
   choiceText(choice: number): string {
@@ -215,14 +214,9 @@ export class Flow {
     const { name } = this.manifest.issuers[index]!;
     if (file.steps[index]!.session === undefined) return this.screens.started(name);
     this.panel.wait(this.words.t("app.checking"));
-    const transport: Transport = (...request) => {
-      const answer = this.transport(...request);
-      void this.deadline; // a calendar takes a browser long to find: it does while the issuer answers
-      return answer;
-    };
     let signed: PledgeFile;
     try {
-      signed = await this.keeper.alone(() => new Proof(this.keeper.store, file, index, transport).sign());
+      signed = await this.keeper.alone(() => new Proof(this.keeper.store, file, index, this.transport).sign());
     } catch (error) {
       const code = codeOf(error);
       if (["not-eligible", "already-issued"].includes(code)) await this.keeper.store.save(withStep(file, index, {}));

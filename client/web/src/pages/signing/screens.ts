@@ -1,5 +1,5 @@
 /** The screens on the way to a pledge: terms and button, the issuer, the moment to send. */
-import { h, svg, type Child } from "../ui/dom.ts";
+import { afterPaint, h, svg, type Child } from "../ui/dom.ts";
 import type { Flow } from "./flow.ts";
 import type { PledgeFile } from "../../signing/pledge_file.ts";
 import { qr, qrPath } from "./qr.ts";
@@ -115,13 +115,17 @@ export class Screens {
 
   /** Three: when it is sent. */
   signed(file: PledgeFile): void {
-    const { words, panel, deadline } = this.flow;
+    const { words, panel } = this.flow;
+    const until = h("span", { class: "note" });
+    // A slow telephone looks a tenth of a second for its calendar: the screen is there before.
+    afterPaint(() => (until.textContent = words.t("app.send_later_note", { date: this.flow.deadline })));
+    const note = (text: string): HTMLElement => h("span", { class: "note" }, text);
     const ways = [
-      ["soon", "app.send_soon", words.t("app.send_soon_note", { minutes: SOON_MINUTES })],
-      ["later", "app.send_later", words.t("app.send_later_note", { date: deadline })],
-      ["now", "app.send_now", words.t("app.send_now_note")],
+      ["soon", "app.send_soon", note(words.t("app.send_soon_note", { minutes: SOON_MINUTES }))],
+      ["later", "app.send_later", until],
+      ["now", "app.send_now", note(words.t("app.send_now_note"))],
     ] as const;
-    const radios = ways.map(([value, key, note]) =>
+    const radios = ways.map(([value, key, said]) =>
       h(
         "label",
         { class: "choice" },
@@ -132,7 +136,7 @@ export class Screens {
           words.t(key),
           value === "soon" && h("span", { class: "tag" }, words.t("app.recommended")),
         ),
-        h("span", { class: "note" }, note),
+        said,
       ),
     );
     const form = panel.form(
