@@ -1,8 +1,8 @@
 """The pages in Chromium: what they weigh, and how long a person waits for them on a slow telephone.
 
-The processor is slowed down four times by the browser's own debugger. What is timed is what the pages take, by
-their own clock, from each click to the frame that answers it: not the reading and typing, the mail or the delay
-that is chosen. Asking for the mail has a figure of its own, and one of the two sums holds it.
+The processor is slowed down four times by the browser's own debugger. What is timed is what the pages
+take, by their own clock, from each click to the frame that answers it: not the reading and typing, the mail
+or the delay that is chosen. Asking for the mail has a figure of its own, and one of the two sums holds it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A stopwatch inside the pages: from a click to the picture of what it leads to, across changes of site.
 
-The page's own clock says when the click came and when the frame with the awaited element was on the screen, so
-that what the debugger needs to look for elements is not counted.
+The page's own clock says when the click came and when the frame with the awaited element was on the screen:
+what the debugger needs to look for elements is not counted.
 """
 
 from __future__ import annotations
