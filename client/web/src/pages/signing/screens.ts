@@ -116,14 +116,17 @@ export class Screens {
   /** Three: when it is sent. */
   signed(file: PledgeFile): void {
     const { words, panel } = this.flow;
+    const within = h("span", { class: "note" });
     const until = h("span", { class: "note" });
-    // A slow telephone looks a tenth of a second for its calendar: the screen is there before.
-    afterPaint(() => (until.textContent = words.t("app.send_later_note", { date: this.flow.deadline })));
-    const note = (text: string): HTMLElement => h("span", { class: "note" }, text);
+    // A slow telephone looks a tenth of a second for its numbers and its calendar: the screen is there before.
+    afterPaint(() => {
+      within.textContent = words.t("app.send_soon_note", { minutes: SOON_MINUTES });
+      until.textContent = words.t("app.send_later_note", { date: this.flow.deadline });
+    });
     const ways = [
-      ["soon", "app.send_soon", note(words.t("app.send_soon_note", { minutes: SOON_MINUTES }))],
+      ["soon", "app.send_soon", within],
       ["later", "app.send_later", until],
-      ["now", "app.send_now", note(words.t("app.send_now_note"))],
+      ["now", "app.send_now", h("span", { class: "note" }, words.t("app.send_now_note"))],
     ] as const;
     const radios = ways.map(([value, key, said]) =>
       h(
