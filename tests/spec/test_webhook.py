@@ -38,7 +38,12 @@ def test_we_take_what_the_library_of_others_signs():
     moment = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
     signed = standardwebhooks.Webhook(SECRET).sign("msg_1", moment, '{"a":1}')
     head = webhook.Head.from_headers(
-        {"Webhook-Id": "msg_1", "Webhook-Timestamp": str(NOW), "Webhook-Signature": signed}
+        {
+            "Host": "a.example",
+            "Webhook-Id": "msg_1",
+            "Webhook-Timestamp": str(NOW),
+            "Webhook-Signature": signed,
+        }
     )
     webhook.check([SHARED], head, b'{"a":1}', NOW)
 
