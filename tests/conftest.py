@@ -20,6 +20,11 @@ settings.register_profile(
 settings.load_profile("headcount")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: the stories mostly wait for a ledger's tick."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def token_key() -> PrivateKey:
     return keys.token_key(0)

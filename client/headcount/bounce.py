@@ -19,16 +19,13 @@ from pathlib import Path
 
 from headcount import leave
 from headcount.contact_list import ContactList
+from headcount.mail_status import is_dead, read_status
 from headcount.mailing import Mailing
 from headcount.mailing_state import MailingState, Outcome
 from headcount_spec.errors import ConfigurationError
 
 MAX_BYTES = 2**20  # of one mail; a bounce has the headers of the mail, or the whole of ours
-_STATUS = re.compile(r"\A\s*([245])\.([0-9]{1,3})\.([0-9]{1,3})\b")  # RFC 3463
 _ID = re.compile(r"<([a-z2-7]{32})@", re.IGNORECASE)
-# RFC 3463: 5.1.x is about the address, 5.2.1 a mailbox that takes nothing any more, 5.4.4 no route to the
-# domain. All others, 5.7.x above all, are about the mail or the sender and say nothing about the address.
-_NO_SUCH_ADDRESS = ("5.1.", "5.2.1", "5.4.4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +84,9 @@ def parse(data: bytes) -> Bounce | None:
 
 def _verdict(id: str, groups: Sequence[Message]) -> Bounce | None:
     actions = {str(group.get("Action", "")).strip().lower() for group in groups}
-    found = [_STATUS.match(str(group.get("Status", ""))) for group in groups]
-    codes = [".".join(match.groups()) for match in found if match is not None]
-    if "failed" in actions and any(code[0] == "5" for code in codes):
-        return Bounce(id, True, any(code.startswith(_NO_SUCH_ADDRESS) for code in codes))
+    codes = [read_status(str(group.get("Status", ""))) for group in groups]
+    if "failed" in actions and any(code is not None and code[0] == "5" for code in codes):
+        return Bounce(id, True, any(map(is_dead, codes)))
     # Given up after days of trying (4.x.x), or still being tried: the address may be good.
     return Bounce(id, "failed" in actions, False) if actions & {"failed", "delayed"} else None
 

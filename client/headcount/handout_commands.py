@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -65,6 +66,7 @@ def hand_out(
         fetch = pinned(cached(open_fetch(ledger, transport)))
         scope = find_contacts(open_ledger(fetch, Policy.from_bytes(read_policy(policy))), scope_id)
         text = mailing.Template.read(template, scope.manifest.language)
+        left.prepare(mailing.is_first(scope.view))
         found = mailing.announce(
             state,
             scope.view,
@@ -76,11 +78,7 @@ def hand_out(
             handout.HANDED_OUT[channel],
         )
         post(found.notice, ledger, transport)
-        said = dict(
-            handout.rows(
-                found, contacts, text, contact_key=secret, leave_url=leave_url.rstrip("/"), gone=left
-            )
-        )
+        said = dict(handout.rows(found, contacts, text, contact_key=secret, leave_url=leave_url, gone=left))
         make = handout.as_csv if out.suffix == ".csv" else handout.as_lines
         private_file.write(out, make(list(said.values())))
         handout.note(state, iter(said))
@@ -104,15 +102,10 @@ def bounces(box: Path, key: Path, place: Path, states: tuple[Path, ...], gone: P
     """
     secret = contact_key.read(key)
     contacts = contact_list.read(place, secret)
-    sent = []
-    for path in states:
-        state = MailingState(path, secret)
-        sent.append((mailing.read(state), state))
-    try:
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(MailingState(path, secret)) for path in states]
+        sent = [(mailing.read(state), state) for state in opened]
         done = bounce.note(bounce.read_box(box), sent, contacts, secret, leave.Gone(gone))
-    finally:
-        for _, state in sent:
-            state.close()
     say(f"bounced: {done['bounced']}; {done['dropped']} addresses get no more mail")
     if done["late"]:
         say(f"  {done['late']} are late, and still tried")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flask import Flask, Response
 
+from headcount import private_file
 from headcount.contact_list import derive
 from headcount_spec.contact import Contact
 from headcount_spec.errors import ConfigurationError, MalformedError
@@ -74,6 +75,20 @@ class Gone:
         self._path = path
         self._lock = threading.Lock()
         self._read: tuple[int, frozenset[bytes]] = (0, frozenset())  # at this size of the file
+
+    def prepare(self, is_first: bool) -> None:
+        """Make the file before the first mailing; for a later one it has to be there.
+
+        A name that was misspelt would write to everybody who has left.
+
+        Raises:
+            ConfigurationError: it is not there, or cannot be made.
+        """
+        if self._path.exists():
+            return
+        if not is_first:
+            raise ConfigurationError(f"{self._path.name}, who has left, is not there")
+        private_file.create(self._path, b"")
 
     def add(self, id: bytes) -> None:
         """Note an id durably.

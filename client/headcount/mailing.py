@@ -21,6 +21,7 @@ from pathlib import Path
 
 from headcount import leave, private_file
 from headcount.contact_list import ContactList, derive
+from headcount.mail_status import is_dead, read_status
 from headcount.mailing_state import MailingState, Outcome
 from headcount.notice import next_notice
 from headcount.scope_view import ScopeView
@@ -88,7 +89,9 @@ class Template:
         message["List-Unsubscribe"] = f"<{link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834
-        message.set_content(self.text(link))
+        text = self.text(link)
+        # No 8-bit bytes: a server on the way that has to change them breaks the signature (DKIM).
+        message.set_content(text, cte=None if text.isascii() else "quoted-printable")
         return message
 
 
@@ -141,6 +144,11 @@ class Mailing:
         return base64.b32encode(id).decode("ascii").lower()
 
 
+def is_first(scope: ScopeView) -> bool:
+    """Whether no mailing stands in the ledger yet."""
+    return all(item.statement.type != "mailing" for item in scope.notices)
+
+
 def announce(
     state: MailingState,
     scope: ScopeView,
@@ -150,14 +158,17 @@ def announce(
     seeds: Sequence[bytes],
     skip: Callable[[Contact], bool],
     channel: int = EMAIL,
+    *,
+    anew: bool = False,
 ) -> Mailing:
     """The mailing of this state: the one that was begun, or a new one, on the disk before it is said.
 
-    The notice has to reach the ledger before the first mail.
+    The notice has to reach the ledger before the first mail. anew: to write the same mail again, which a
+    state that was lost or misspelt would do too.
 
     Raises:
         NotEligibleError: another scope's list, a purpose that the terms do not have, or not the first one
-            for the first mailing, or nobody to write to.
+            for the first mailing, the same mail as before, or nobody to write to.
         ConfigurationError: the state is of a mailing with another template or purpose.
         UnknownKeyError: too few organisers' keys.
     """
@@ -173,9 +184,12 @@ def announce(
     purposes = [item.name for item in manifest.contacts.purposes]
     if purpose not in purposes:
         raise NotEligibleError(f"the terms do not allow mail for this; only for {', '.join(purposes)}")
-    is_first = all(item.statement.type != "mailing" for item in scope.notices)
-    if is_first and purpose != purposes[0]:
+    if is_first(scope) and purpose != purposes[0]:
         raise NotEligibleError(f"the first mailing is for {purposes[0]}")
+    said = ({**item.statement.body, "type": item.statement.type} for item in scope.notices)
+    same = {"type": "mailing", "template": template.hash.hex(), "purpose": purpose}
+    if channel == EMAIL and not anew and any(same.items() <= body.items() for body in said):
+        raise NotEligibleError("this mail was announced before: go on with its state, or say --anew")
     places = (
         i for i, contact in enumerate(contacts.contacts) if contact.type == channel and not skip(contact)
     )
@@ -237,9 +251,12 @@ def send(
                 pause()
                 session = session or server.connect()
                 link = f"{leave_url}/leave/{leave.make_token(key, id)}"
-                message = template.message(
-                    contact, server.sender, link, mailing.message_id(contact_key, place)
-                )
+                name = mailing.message_id(contact_key, place)
+                try:
+                    message = template.message(contact, server.sender, link, name)
+                except ValueError:  # no header can have this address: one reader must not stop the others
+                    state.note(place, Outcome.REFUSED)
+                    continue
                 if not _deliver(session, server.sender, contact, message, state, place):
                     gone.add(id)
             if progress is not None:
@@ -279,7 +296,8 @@ def _deliver(
 ) -> bool:
     """Hand one mail over; whether there is such an address.
 
-    RFC 5321, Section 4.2.1: 2yz taken, 4yz later, 5yz never.
+    RFC 5321, Section 4.2.1: 2yz taken, 4yz later, 5yz never. But only what is said about the address drops
+    it: a server that does not relay for us refuses everybody, and nothing has left that could arrive twice.
     """
     is_ascii = contact.value.isascii()
     if not is_ascii and not session.has_extn("smtputf8"):
@@ -290,10 +308,11 @@ def _deliver(
         code, _ = session.mail(sender, [] if is_ascii else ["SMTPUTF8", "BODY=8BITMIME"])
         if code != 250:
             raise UnavailableError("the mail server refuses our sender")
-        code, _ = session.rcpt(contact.value)
+        code, said = session.rcpt(contact.value)
         if code not in (250, 251):
-            state.note(place, Outcome.REFUSED if code >= 500 else Outcome.PUT_OFF)
-            return code < 500
+            has_nobody = code >= 500 and is_dead(read_status(said.decode("ascii", "replace")))
+            state.note(place, Outcome.REFUSED if has_nobody else Outcome.PUT_OFF)
+            return not has_nobody
     except (OSError, smtplib.SMTPException) as exc:
         raise UnavailableError("the mail server has gone") from exc  # before the text had left
     state.note(place, Outcome.TRYING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -26,6 +27,15 @@ from headcount_spec.scope import ScopeId
 from headcount_spec.text import decode_base64, encode_base64
 
 KEY = click.option("--key", required=True, type=FILE, help="The contact key's file.")
+
+
+def _secure(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    # RFC 8058, Section 3.1; a link in clear would tell everybody on the way who leaves what.
+    if not re.fullmatch(r"https://[^\s<>\"\\?#]+", value, re.ASCII):
+        raise click.BadParameter("an https address")
+    return value.rstrip("/")
+
+
 GONE = click.option("--gone", required=True, type=FILE, help="The file of those who have left.")
 SIGN = click.option(
     "--sign", "signers", multiple=True, required=True, type=FILE, help="An organiser's key file."
@@ -39,7 +49,11 @@ STATE = click.option(
     "--state", "state_file", required=True, type=FILE, help="How far this mailing is, encrypted."
 )
 LEAVE_URL = click.option(
-    "--leave-url", required=True, metavar="URL", help="Where organiser leave-page is reached (https)."
+    "--leave-url",
+    required=True,
+    metavar="URL",
+    callback=_secure,
+    help="Where organiser leave-page is reached (https).",
 )
 
 
@@ -61,6 +75,7 @@ LEAVE_URL = click.option(
 @click.option("--user", help="At the mail server.")
 @click.option("--password-file", type=FILE, help="Its first line is the user's password.")
 @click.option("--per-minute", default=60, show_default=True, type=click.IntRange(1), help="Mails at most.")
+@click.option("--anew", is_flag=True, help="Send what was announced before once more, to everybody.")
 def mail(
     ledger: str,
     scope_id: ScopeId,
@@ -79,11 +94,14 @@ def mail(
     user: str | None,
     password_file: Path | None,
     per_minute: int,
+    anew: bool,
 ) -> None:
     """Write to the opened contacts of SCOPE, for one of the purposes of its terms.
 
     The mailing is announced in the ledger before the first mail. Stopped at any point, the same command
-    goes on, and nobody gets a second mail.
+    goes on, and nobody gets a second mail. What the server was being given at that moment may have arrived
+    or not: it is never sent again, and counted as unknown. The mail server signs (DKIM), and has to sign
+    List-Unsubscribe and List-Unsubscribe-Post too, or mailboxes show no button to leave (RFC 8058).
     """
     if not is_url(ledger):
         raise click.UsageError("the mailing is announced at the ledger's web address")
@@ -98,6 +116,7 @@ def mail(
         fetch = pinned(cached(open_fetch(ledger, transport)))
         scope = find_contacts(open_ledger(fetch, Policy.from_bytes(read_policy(policy))), scope_id)
         text = mailing.Template.read(template, scope.manifest.language)
+        left.prepare(mailing.is_first(scope.view))
         found = mailing.announce(
             state,
             scope.view,
@@ -106,6 +125,7 @@ def mail(
             purpose,
             [organisers.read_key(path) for path in signers],
             lambda contact: leave.contact_id(secret, contact) in left.ids(),
+            anew=anew,
         )
         post(found.notice, ledger, transport)
         say(f"announced: {len(found.recipients)} mails for {purpose}")
@@ -117,7 +137,7 @@ def mail(
                 text,
                 server,
                 contact_key=secret,
-                leave_url=leave_url.rstrip("/"),
+                leave_url=leave_url,
                 gone=left,
                 pause=lambda: time.sleep(60 / per_minute),
                 progress=bar,

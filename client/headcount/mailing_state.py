@@ -9,6 +9,8 @@ when everything stopped may have arrived: it is never sent again.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import secrets
 from collections.abc import Callable
@@ -65,13 +67,15 @@ class MailingState:
         nonce = self._draw(_NONCE_BYTES)
         box = self._box.encrypt(nonce, content, _MAGIC)
         private_file.create(self._path, _MAGIC + nonce + u32(len(box)) + box)
+        self._open()
 
     def load(self) -> bytes:
         """The mailing; the outcomes so far are in outcomes.
 
         Raises:
-            ConfigurationError: it cannot be read, or is of another key.
+            ConfigurationError: it cannot be read, is of another key, or in another program's hands.
         """
+        self._open()
         data = private_file.read(self._path, _MAX_BYTES)
         at = len(_MAGIC) + _NONCE_BYTES
         if not data.startswith(_MAGIC) or len(data) < at + 4:
@@ -101,13 +105,29 @@ class MailingState:
         nonce = self._draw(_NONCE_BYTES)
         record = nonce + self._box.encrypt(nonce, u32(number) + u8(outcome), _MAGIC)
         try:
-            if self._file is None:
-                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-            os.write(self._file, record)
-            os.fsync(self._file)
+            if os.write(self._open(), record) != len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the next load cuts it off
+            os.fsync(self._open())
         except OSError as exc:
             raise ConfigurationError(f"cannot write {self._path.name}: {exc.strerror}") from exc
         self.outcomes[number] = outcome
+
+    def _open(self) -> int:
+        """The file, in nobody else's hands: two that send from one state would send each mail twice."""
+        if self._file is None:
+            try:
+                file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BaseException:
+                    os.close(file)
+                    raise
+            except BlockingIOError as exc:
+                raise ConfigurationError(f"{self._path.name} is in use by another program") from exc
+            except OSError as exc:
+                raise ConfigurationError(f"cannot open {self._path.name}: {exc.strerror}") from exc
+            self._file = file
+        return self._file
 
     def close(self) -> None:
         """Close the file."""

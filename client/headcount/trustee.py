@@ -58,7 +58,11 @@ def enrolment(folder: TrusteeFolder, contacts: Manifest, view: LedgerView) -> No
         UnknownKeyError: the terms do not have this trustee's keys, or the ledger not these terms.
         SignatureError: a trustee's BLS key comes without a proof of possession.
     """
-    identity, i, _ = _own(folder, contacts)
+    identity, i, secret = _own(folder, contacts)
+    if secret is None:  # whoever holds that key would open in this trustee's name
+        raise UnknownKeyError(
+            "the terms have another key than this trustee's (restore a lost one: headcount trustee restore)"
+        )
     scope = find_contacts(view, contacts.scope_id)
     for trustee in scope.trustees.members:
         try:
@@ -102,19 +106,24 @@ def release(folder: TrusteeFolder, checked: Checked, day: int) -> Notice | None:
     return _notice(scope, identity, i, "release", body)
 
 
-def destroy(folder: TrusteeFolder, checked: Checked) -> Notice | None:
+def destroy(folder: TrusteeFolder, checked: Checked, day: int) -> Notice | None:
     """Destroy the key after the campaign has failed; the notice that says so, None if it is there already.
 
-    Copies of the backup elsewhere are the trustee's to destroy.
+    day is this machine's UTC day: a ledger whose clock runs ahead destroys nothing. Copies of the backup
+    elsewhere are the trustee's to destroy.
 
     Raises:
-        NotEligibleError: the campaign may still be reached, or was.
+        NotEligibleError: the campaign may still be reached, or was, or the days do not fit.
         UnknownKeyError: the terms do not have this trustee's keys.
     """
     scope = checked.scope
     identity, i, _ = _own(folder, scope.manifest)
     if not checked.is_over:
         raise NotEligibleError(f"the key may still be needed: {checked.sentence}")
+    campaign = scope.campaign.manifest
+    is_closed = checked.report.scopes[campaign.scope_id].closed
+    if day <= (campaign.closes if is_closed else campaign.deadline_day):
+        raise NotEligibleError("the ledger says that it has ended, but this machine's clock does not")
     key = contacts_key(scope.manifest, i)
     folder.destroy(key)
     if scope.said(i, "destruction") is not None:

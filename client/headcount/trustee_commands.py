@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -27,7 +27,7 @@ from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.notice import Notice
 from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
-from headcount_spec.text import encode_base64
+from headcount_spec.text import encode_base64, format_day
 
 _DIR = click.option(
     "--dir", "folder", type=FOLDER, default="trustee", show_default=True, help="The trustee's own folder."
@@ -90,10 +90,22 @@ def enrol(
     with HttpTransport() as transport, progress("reading the ledger"):
         view = open_ledger(cached(open_fetch(ledger, transport)), trusted)
         signed = trustees.enrolment(own, manifest, view)
+        for line in _terms(manifest):
+            say(line)
         if signed is not None:
             trustees.post(signed, ledger, transport)
     say(f"signed: {manifest.title_text}")
     say(f"  scope {manifest.scope_id.hex()}")
+
+
+def _terms(manifest: Manifest) -> Iterator[str]:
+    """What a trustee signs, in a few lines: organisers may have changed the draft since."""
+    if manifest.trustees is not None and manifest.contacts is not None:
+        names = ", ".join(trustee.name for trustee in manifest.trustees.members)
+        yield f"any {manifest.trustees.t} of these open the contacts: {names}"
+        yield f"  if {manifest.threshold} have pledged by {format_day(manifest.closes)}"
+        for purpose in manifest.contacts.purposes:
+            yield f"  for {purpose.name}: {purpose.text[manifest.language]}"
 
 
 @trustee.command()
@@ -149,7 +161,7 @@ def destroy(ledger: str, scope_id: ScopeId, policy: Path, folder: Path, yes: boo
         _show(checked)
         if not yes:
             click.confirm("destroy your key?", abort=True, err=True)
-        signed = trustees.destroy(TrusteeFolder(folder), checked)
+        signed = trustees.destroy(TrusteeFolder(folder), checked, today())
         _publish(signed, ledger, transport, True, "")
     say("destroyed")
     hint("destroy every other copy of the backup too")
@@ -208,7 +220,7 @@ class Desk:
     def destroy(self) -> Checked:
         """Destroy the key, if it has failed."""
         checked = self._read()
-        signed = trustees.destroy(self._folder, checked)
+        signed = trustees.destroy(self._folder, checked, today())
         _publish(signed, self._ledger, self._transport, True, "")
         return checked
 

@@ -9,6 +9,7 @@ The X25519 key is published one day, so the BLS key is derived beside it and not
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -182,6 +183,7 @@ class TrusteeFolder:
                 with open(path, "r+b") as file:
                     file.write(bytes(path.stat().st_size))
                     file.flush()
+                    os.fsync(file.fileno())  # otherwise only the page cache is overwritten
                 path.unlink()
         except OSError as exc:
             raise ConfigurationError(f"cannot destroy a key: {exc.strerror}") from exc

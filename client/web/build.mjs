@@ -8,7 +8,7 @@ import { build } from "vite";
 const here = dirname(fileURLToPath(import.meta.url));
 const out = process.env.HEADCOUNT_WEB_OUT ?? resolve(here, "../headcount/web");
 const configFile = join(here, "vite.config.ts");
-for (const mode of ["production", "counter"]) {
+for (const mode of ["sign", "check", "audit", "counter"]) {
   await build({ root: here, configFile, mode, logLevel: "warn" });
 }
 

@@ -3,8 +3,9 @@ import { defineConfig, type Plugin } from "vite";
 import { checkCatalogues, checkTemplates, readCatalogues } from "./messages.ts";
 
 // The pages: signing and audit, with the worker and what they share. Paths are relative, so that a
-// node may serve them under any prefix and a mirror from a folder. build.mjs runs this twice: once for the
-// pages, once in mode "counter" for the one file that other sites embed.
+// node may serve them under any prefix and a mirror from a folder. build.mjs runs this once for each page,
+// so that what a page needs to begin is one file and not a share of several, and once in mode "counter" for the one file
+// that other sites embed.
 const root = import.meta.dirname;
 const out = process.env.HEADCOUNT_WEB_OUT ?? resolve(root, "../headcount/web");
 
@@ -44,7 +45,7 @@ export default defineConfig(({ mode }) => ({
   plugins: mode === "counter" ? [messages(mode), withoutSentences] : [messages(mode)],
   build: {
     outDir: out,
-    emptyOutDir: mode !== "counter",
+    emptyOutDir: mode === "sign", // the first
     target: ["es2022", "chrome105", "firefox113", "safari16.4"],
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0, // the CSP allows no data: URL
@@ -62,10 +63,8 @@ export default defineConfig(({ mode }) => ({
           rollupOptions: {
             // The pages' HTML is the node's, rendered for readers without script; these are what it names.
             input: {
-              sign: resolve(root, "src/pages/sign.ts"),
-              check: resolve(root, "src/pages/check.ts"),
-              audit: resolve(root, "src/pages/audit.ts"),
-              headcount: resolve(root, "src/styles/headcount.css"),
+              [mode]: resolve(root, `src/pages/${mode}.ts`),
+              ...(mode === "sign" ? { headcount: resolve(root, "src/styles/headcount.css") } : {}),
             },
             output: { entryFileNames: "assets/[name]-[hash].js" },
           },

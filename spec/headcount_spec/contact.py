@@ -27,8 +27,8 @@ _HOST = r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W_](?:[\w-]{0,61}[^\W_])?"
 _FORMS = {
     NONE: re.compile(r"\A\Z"),
     # RFC 5321 and 6531, without quoted local parts, comments and address literals: what stands here goes
-    # into the header of a mail.
-    EMAIL: re.compile(rf"\A[^\s\"(),:;<>@\[\\\]]{{1,64}}@{_HOST}\Z"),
+    # into the header of a mail, where =? begins what is decoded into another text (RFC 2047).
+    EMAIL: re.compile(rf"\A(?![^@]*=\?)[^\s\"(),:;<>@\[\\\]]{{1,64}}@{_HOST}\Z"),
     # Matrix, Appendices, User Identifiers.
     MATRIX: re.compile(r"\A@[a-z0-9._=/+-]+:[A-Za-z0-9.-]+(?::[0-9]{1,5})?\Z", re.ASCII),
     PHONE: re.compile(r"\A\+[1-9][0-9]{6,14}\Z", re.ASCII),  # E.164; Signal, or a call

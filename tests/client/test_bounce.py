@@ -83,6 +83,9 @@ def report(
         ("failed", "5.1.10", Bounce(ID, True, True)),
         ("failed", "5.2.1", Bounce(ID, True, True)),
         ("failed", "5.2.2", Bounce(ID, True, False)),  # full
+        ("failed", "5.2.10", Bounce(ID, True, False)),
+        ("failed", "5.1.7", Bounce(ID, True, False)),  # the sender's address is bad
+        ("failed", "5.1.8", Bounce(ID, True, False)),
         ("failed", "5.7.1", Bounce(ID, True, False)),  # they do not want the sender
         ("failed", "4.4.7", Bounce(ID, True, False)),  # given up after days
         ("delayed", "4.4.1", Bounce(ID, False, False)),
@@ -158,8 +161,9 @@ class Desk:
             with MailingState(folder / name, KEY) as state:
                 seeds = manifests.ORGANISER_SEEDS[:1]
                 view = story.contacts().view
+                nobody = lambda _: False  # noqa: E731
                 made = mailing.announce(
-                    state, view, self.contacts, template, "confirmation", seeds, lambda _: False
+                    state, view, self.contacts, template, "confirmation", seeds, nobody, anew=name == "second"
                 )
                 self.mailings.append(made)
                 for place in made.recipients:
@@ -168,9 +172,9 @@ class Desk:
             story.world.seal()
 
     def outcomes(self, name: str) -> dict[int, Outcome]:
-        state = MailingState(self.folder / name, KEY)
-        state.load()
-        return state.outcomes
+        with MailingState(self.folder / name, KEY) as state:
+            state.load()
+            return state.outcomes
 
     def read(self, *mails: bytes) -> str:
         box = mailbox.mbox(self.folder / "box")

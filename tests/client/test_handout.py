@@ -80,9 +80,9 @@ def test_a_channel_is_announced_and_handed_out_without_those_who_left(
     token = row["text"].rpartition("/leave/")[2].strip()
     assert leave.read_token(leave.leave_key(KEY), token) == leave.contact_id(KEY, PEOPLE[1])
     assert (tmp_path / "matrix.jsonl").stat().st_mode & 0o077 == 0
-    state = MailingState(tmp_path / "state", KEY)
-    state.load()
-    assert list(state.outcomes.values()) == [Outcome.SENT]
+    with MailingState(tmp_path / "state", KEY) as state:
+        state.load()
+        assert list(state.outcomes.values()) == [Outcome.SENT]
     assert b"example.org" not in (tmp_path / "state").read_bytes()
     story.world.seal()
     last = story.contacts().view.last("organiser")
@@ -90,6 +90,10 @@ def test_a_channel_is_announced_and_handed_out_without_those_who_left(
     assert (last.statement.type, last.statement.body["number"]) == ("mailing", 1)
     again = (tmp_path / "matrix.jsonl").read_bytes()
     assert run("matrix", "matrix.jsonl").exit_code == 0  # the same again says nothing new
+    (tmp_path / "gone").rename(tmp_path / "misspelt")
+    assert isinstance(run("matrix", "second.jsonl", state="other").exception, ConfigurationError)
+    assert not (tmp_path / "second.jsonl").exists()
+    (tmp_path / "misspelt").rename(tmp_path / "gone")
     assert (tmp_path / "matrix.jsonl").read_bytes() == again
     story.world.seal()
     assert story.contacts().view.last("organiser") == last

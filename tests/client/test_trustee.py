@@ -59,7 +59,7 @@ def test_the_keys_stay_closed_below_the_threshold_and_open_at_it(story: Story) -
         with pytest.raises(NotEligibleError, match="4 of 5"):
             trustees.release(folder, checked, story.world.clock.day)
         with pytest.raises(NotEligibleError):
-            trustees.destroy(folder, checked)
+            trustees.destroy(folder, checked, story.world.clock.day)
     story.pledge(5)
     story.pledge(6)
     for folder in story.trustees[:3]:
@@ -97,15 +97,18 @@ def test_a_failed_campaign_lets_the_keys_be_destroyed_and_not_before(story: Stor
     story.world.clock.now += (story.campaign.closes + 1 - story.world.clock.day) * 86400
     folder = story.trustees[0]
     with pytest.raises(NotEligibleError):
-        trustees.destroy(folder, story.check(folder))
+        trustees.destroy(folder, story.check(folder), story.world.clock.day)
     story.world.seal()
     checked = story.check(folder)
     assert checked.sentence == "failed: 2 of 5, and it has ended"
     with pytest.raises(NotEligibleError):
         trustees.release(folder, checked, story.world.clock.day)
     key = story.scope.trustees.members[0].scope_key
+    # A ledger whose clock has run ahead of this machine's destroys nothing.
+    with pytest.raises(NotEligibleError, match="this machine's clock"):
+        trustees.destroy(folder, checked, story.campaign.closes)
     assert folder.secret(key) is not None
-    notice = trustees.destroy(folder, checked)
+    notice = trustees.destroy(folder, checked, story.world.clock.day)
     assert notice is not None
     trustees.post(notice, LEDGER, story.world.http)
     story.world.seal()
@@ -206,6 +209,27 @@ def test_borrowed_keys_are_never_sealed_for(world: Any) -> None:
     story.name_child()
     with pytest.raises(UnknownKeyError, match="Trustee 1 has not signed"):
         story.contacts().check_sealable(ADA)
+
+
+@pytest.mark.parametrize("swapped", ["scope_key", "bls_key"])
+def test_terms_with_another_key_in_a_trustees_name_are_not_signed(world: Any, swapped: str) -> None:
+    # Organisers who write a key of their own beside the trustee's identity would hold that share themselves.
+    story = Story(world, LEDGER, enrolled=0)
+    members = [dict(member) for member in story.scope.json["trustees"]["members"]]
+    own = {
+        "scope_key": {"scope_key": encode_base64(hpke.public_key(keys.seed("organiser's own")))},
+        "bls_key": {
+            "bls_key": encode_base64(bls.public_key(keys.seed("organiser's own"))),
+            "bls_proof": encode_base64(bls.prove_possession(keys.seed("organiser's own"))),
+        },
+    }[swapped]
+    members[0].update(own)
+    terms = {**story.scope.json["trustees"], "members": members}
+    changes = {**contacts.changes(story.campaign, trustees=terms), "issuers": [manifests.issuer(0, 2)]}
+    story.scope = world.publish("swapped", **{**changes, "title": manifests.both("S", "S")})
+    story.name_child()
+    with pytest.raises(UnknownKeyError, match=r"another (BLS )?key than this trustee's"):
+        trustees.enrolment(story.trustees[0], story.scope, story.view())
 
 
 def test_one_missing_signature_is_enough_to_seal_nothing(world: Any) -> None:

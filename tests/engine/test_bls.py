@@ -81,7 +81,20 @@ def test_the_three_lines_of_the_protocol_verify_a_certificate(tmp_path: Path) ->
     certificate.write_text(case["certificate"])
     manifest.write_text(case["contacts"])
     assert run(script, str(certificate), str(manifest)) == "True"
-    changed = json.loads(case["certificate"])
-    changed["live"] += 1
-    certificate.write_text(json.dumps(changed))
-    assert run(script, str(certificate), str(manifest)) == "False"
+    good, terms = json.loads(case["certificate"]), json.loads(case["contacts"])
+    other = {**terms, "trustees": {**terms["trustees"], "t": 3}}
+    swapped = {
+        **terms,
+        "trustees": {**terms["trustees"], "members": [dict(m) for m in terms["trustees"]["members"]]},
+    }
+    first, second = swapped["trustees"]["members"][0], swapped["trustees"]["members"][1]
+    first["bls_proof"] = second["bls_proof"]
+    for bad, under in (
+        ({**good, "live": good["live"] + 1}, terms),
+        (good, other),  # two are not enough
+        (good, swapped),  # a key without its proof of possession
+        (good, {**terms, "parent": "00" * 32}),
+    ):
+        certificate.write_text(json.dumps(bad))
+        manifest.write_text(json.dumps(under))
+        assert run(script, str(certificate), str(manifest)) == "False"

@@ -155,7 +155,9 @@ def publish_contacts(town: Town, folder: Path, campaign: Manifest) -> Manifest:
     notice = ["--key", folder / "organiser.key", "--type", "child", "--body", body]
     done("scope", "notice", town.ledger_url, campaign.scope_id.hex(), *policy, *notice)
     town.seal()
-    done("trustee", "enrol", draft, *own, "--ledger", town.ledger_url, *policy)
+    signed = done("trustee", "enrol", draft, *own, "--ledger", town.ledger_url, *policy)
+    assert "any 1 of these open the contacts: Grace Hopper\n  if 2 have pledged by " in signed
+    assert "  for confirmation: " in signed
     town.seal()
     return found
 

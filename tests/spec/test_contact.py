@@ -10,6 +10,7 @@ from headcount_spec.errors import MalformedError
 GOOD = [
     ("email", "ada@example.org"),
     ("email", "o'brien+x@sub.example.museum"),
+    ("email", "a?=b=@example.org"),
     ("email", "zoë@köln.example"),
     ("matrix", "@ada:example.org"),
     ("matrix", "@a_b.c=d-e/f+1:matrix.example.org:8448"),
@@ -26,6 +27,8 @@ BAD = [
     ("email", "ada@example.org, eve@example.org"),
     ("email", '"a b"@example.org'),
     ("email", "ada@-example.org"),
+    ("email", "=?utf-8?q?=0a?=@example.org"),
+    ("email", "a=?utf-8?b?w6k=?=@example.org"),
     ("email", "a" * 65 + "@example.org"),
     ("email", "zoe\u0308@example.org"),
     ("email", "a@" + "b" * 63 + "." + "c" * 63 + "." + "d" * 63 + "." + "e" * 62),

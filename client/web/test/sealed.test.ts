@@ -177,7 +177,7 @@ test("X25519 by @noble/curves is WebCrypto's, and neither agrees on nothing", as
 
 test("contacts have one form a channel", () => {
   for (const [channel, value] of [
-    ["email", "a@b.example"], ["email", "zo\u00eb@k\u00f6ln.example"], ["matrix", "@ada:example.org:8448"],
+    ["email", "a@b.example"], ["email", "a?=b=@b.example"], ["email", "zo\u00eb@k\u00f6ln.example"], ["matrix", "@ada:example.org:8448"],
     ["phone", "+4915112345678"], ["none", ""],
   ]) {
     assert.deepEqual(makeContact(channel!, value!), { channel, value });
@@ -185,7 +185,8 @@ test("contacts have one form a channel", () => {
   for (const [channel, value] of [
     ["email", "a@b"], ["email", "a b@c.example"], ["email", "<a@b.example>"], ["email", "a@b.example\nBcc: c@d.example"],
     ["email", "a@b.example,c@d.example"], ["email", `${"a".repeat(65)}@b.example`], ["email", "a@-b.example"],
-    ["email", "a\u00a0b@c.example"], ["email", "a\u2028@c.example"], ["email", "e\u0301@c.example"], ["matrix", "ada:example.org"],
+    ["email", "a\u00a0b@c.example"], ["email", "a\u2028@c.example"], ["email", "e\u0301@c.example"],
+    ["email", "=?utf-8?q?=0a?=@b.example"], ["email", "a=?utf-8?b?w6k=?=@b.example"], ["matrix", "ada:example.org"],
     ["phone", "0151 12345678"], ["phone", "+0151123456"], ["none", "x"], ["post", "here"],
     ["email", `a@${"b".repeat(63)}.${"c".repeat(63)}.${"d".repeat(63)}.${"e".repeat(60)}.example`],
   ]) {

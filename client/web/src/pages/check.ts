@@ -31,6 +31,7 @@ interface Answer {
 
 const RETURN_PATH = /^\/(?:[A-Za-z0-9._~-]+\/?)*$/;
 const KEPT = "headcount-check"; // in sessionStorage: the session and which proofs it has, nothing about the person
+const WORK_MS = 5 * 60_000; // in which work is used; an issuer takes it for ten minutes
 const NEW_EACH_TIME = ["in-person"]; // proofs that nobody comes back with
 
 class Refusal extends Error {
@@ -49,6 +50,7 @@ const sent = fragment();
 const site = sent.get("site") ?? "";
 const returnPath = sent.get("return") ?? "";
 let bearer = "";
+let ahead: { work: Promise<Record<string, string>>; until: number } | undefined;
 let given: string[] = []; // kinds of proofs, in the order in which they were begun
 
 function begin(): void {
@@ -94,11 +96,12 @@ function askAddress(more: boolean): void {
     dir: "ltr",
     required: true,
   });
+  field.addEventListener("input", solveAhead);
   const form = panel.form(
     async () => {
       const address = field.value.trim();
       if (!/^\S+@\S+$/.test(address)) throw new Refusal("malformed");
-      await start("email", { address, language: page.language, ...(await work("email")) }, more);
+      await start("email", { address, language: page.language, ...(await solved()) }, more);
       askCode(address);
     },
     h("label", { class: "field", for: "address" }, words.t("check.address")),
@@ -237,6 +240,23 @@ async function post(path: string, body: object): Promise<Answer> {
 async function work(attester: string): Promise<Record<string, string>> {
   const answer = await post("/sessions/challenge", { scope: page.scope, attester });
   return answer.work === undefined ? {} : { work: await solveWork(answer.work, pause) };
+}
+
+/** Begin with the work when somebody begins to type: it is done when the address is. */
+function solveAhead(): void {
+  if (ahead !== undefined && Date.now() < ahead.until) return;
+  const begun = { work: work("email"), until: Date.now() + WORK_MS };
+  ahead = begun;
+  begun.work.catch(() => {
+    if (ahead === begun) ahead = undefined; // the button tries again, and says what is wrong
+  });
+}
+
+/** The work that was begun, which serves once, else new work. */
+async function solved(): Promise<Record<string, string>> {
+  const begun = ahead;
+  ahead = undefined;
+  return begun !== undefined && Date.now() < begun.until ? begun.work : work("email");
 }
 
 function pause(): Promise<void> {

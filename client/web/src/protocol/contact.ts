@@ -15,8 +15,8 @@ const LABEL = `${ALNUM}(?:[\\p{L}\\p{N}_-]{0,61}${ALNUM})?`;
 const FORMS: Readonly<Record<Channel, RegExp>> = {
   none: /^$/,
   // RFC 5321 and 6531, without quoted local parts, comments and address literals: what stands here goes into
-  // the header of a mail.
-  email: new RegExp(`^[^\\p{Z}\\p{Cc}"(),:;<>@\\[\\\\\\]]{1,64}@(?:${LABEL}\\.)+${LABEL}$`, "u"),
+  // the header of a mail, where =? begins what is decoded into another text (RFC 2047).
+  email: new RegExp(`^(?![^@]*=\\?)[^\\p{Z}\\p{Cc}"(),:;<>@\\[\\\\\\]]{1,64}@(?:${LABEL}\\.)+${LABEL}$`, "u"),
   // Matrix, Appendices, User Identifiers.
   matrix: /^@[a-z0-9._=/+-]+:[A-Za-z0-9.-]+(?::[0-9]{1,5})?$/,
   phone: /^\+[1-9][0-9]{6,14}$/, // E.164; Signal, or a call

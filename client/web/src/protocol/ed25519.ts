@@ -63,12 +63,13 @@ export function checkPublicKey(key: Bytes): Bytes {
   if (key.length !== KEY_BYTES) throw new MalformedError("an Ed25519 key has 32 bytes");
   const y = littleEndian(key) & ((1n << 255n) - 1n);
   if (y >= P) throw new MalformedError("non-canonical Ed25519 key");
-  const d = mod(-121665n * power(121666n, P - 2n));
+  // x^2 = u / v, and v is never 0: 121665 / 121666 is not a square. Nothing is divided: u v is a square where u / v is.
   const yy = mod(y * y);
-  const xx = mod((yy - 1n) * power(mod(d * yy + 1n), P - 2n));
+  const u = mod(121666n * (yy - 1n));
+  const v = mod(121666n - 121665n * yy);
   // Order 1 and 2 have x = 0, order 4 has y = 0; order 8 doubles to y = 0, which is x^2 = -y^2.
-  if (xx === 0n || yy === 0n || mod(xx + yy) === 0n) throw new MalformedError("Ed25519 key of small order");
-  if (power(xx, (P - 1n) / 2n) !== 1n) throw new MalformedError("Ed25519 key is not on the curve");
+  if (u === 0n || yy === 0n || mod(u + yy * v) === 0n) throw new MalformedError("Ed25519 key of small order");
+  if (power(u * v, (P - 1n) / 2n) !== 1n) throw new MalformedError("Ed25519 key is not on the curve");
   return key;
 }
 

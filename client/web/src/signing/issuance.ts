@@ -121,8 +121,10 @@ export class Conversation {
 
   /** The authenticator over this nonce, verified under the manifest's key. */
   async sign(session: string, nonce: Bytes, seed: Bytes): Promise<Bytes> {
-    const url = await this.requestUrl();
-    const blinded = await blindFor(this.manifest, this.index, nonce, seed);
+    const [url, blinded] = await Promise.all([
+      this.requestUrl(),
+      blindFor(this.manifest, this.index, nonce, seed), // while the directory is on its way; sent only after it
+    ]);
     const answer = await this.#transport("POST", url, {
       body: blinded.request,
       headers: { "Content-Type": REQUEST_TYPE, Accept: RESPONSE_TYPE, Authorization: `Bearer ${session}` },

@@ -2,7 +2,7 @@
 //
 // IndexedDB; where the browser refuses it (a private window, blocked storage) memory, and isDurable says so: then a page
 // offers the file before it asks anybody for anything.
-import type { Bytes } from "../protocol/bytes.ts";
+import { equal, type Bytes } from "../protocol/bytes.ts";
 import { ConfigurationError } from "../protocol/errors.ts";
 import { encodePledgeFile, parsePledgeFile, type PledgeFile } from "./pledge_file.ts";
 
@@ -100,6 +100,7 @@ export async function openStorage(): Promise<Storage> {
 export class PledgeStore {
   readonly storage: Storage;
   readonly name: string;
+  #last: { readonly data: Bytes; readonly file: PledgeFile } | undefined; // so that the same bytes are parsed once
 
   constructor(storage: Storage, scope: string) {
     this.storage = storage;
@@ -109,18 +110,23 @@ export class PledgeStore {
   /** The file, undefined if there is none; throws ConfigurationError if it is not one. */
   async load(): Promise<PledgeFile | undefined> {
     const data = await this.storage.get(this.name);
-    return data && parsePledgeFile(data);
+    if (!data) return (this.#last = undefined);
+    if (!this.#last || !equal(this.#last.data, data)) this.#last = { data, file: parsePledgeFile(data) };
+    return this.#last.file;
   }
 
   async create(file: PledgeFile): Promise<PledgeFile> {
     const data = encodePledgeFile(file);
-    parsePledgeFile(data); // a file that cannot be read again would lose the pledge
+    const last = { data, file: parsePledgeFile(data) }; // a file that cannot be read again would lose the pledge
     await this.storage.put(this.name, data, true);
+    this.#last = last;
     return file;
   }
 
   async save(file: PledgeFile): Promise<PledgeFile> {
-    await this.storage.put(this.name, encodePledgeFile(file));
+    const data = encodePledgeFile(file);
+    await this.storage.put(this.name, data);
+    this.#last = { data, file };
     return file;
   }
 

@@ -26,6 +26,7 @@ export interface Page {
 }
 
 const SOON_MS = 10 * 60_000; // the random delay is at most so long
+const FRESH_MS = 5 * 60_000; // for so long what was checked ahead is as good as checked at the click
 const ANSWER_MS = 1500; // in which another tab says that it has taken a session
 
 export class Flow {
@@ -38,6 +39,7 @@ export class Flow {
   private readonly screens = new Screens(this);
   private readonly standing = new Standing(this);
   private contact: ContactPanel | undefined;
+  private ahead: { opened: Promise<OpenedScope>; until: number } | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Find out where this pledge stands, and go on. */
@@ -46,7 +48,7 @@ export class Flow {
     dropFragment();
     this.keeper = await Keeper.open(this.page.scope);
     try {
-      this.manifest = await fetchTerms(location.origin, this.page.scope, this.transport);
+      this.manifest = await this.terms();
     } catch (error) {
       return this.screens.failed(codeOf(error), () => this.restart());
     }
@@ -72,6 +74,13 @@ export class Flow {
     if (carried !== undefined && !(await this.keeper.load())) return this.receive(carried);
     await this.refresh();
     if (sent.has("cancelled")) this.screens.say(this.words.t("app.cancelled"));
+  }
+
+  /** The terms: of the pledge that was begun here, else from the site; both hash to the scope id of the address. */
+  private async terms(): Promise<Manifest> {
+    const kept = (await this.keeper.load())?.manifest;
+    if (kept?.scope === this.page.scope) return kept;
+    return fetchTerms(location.origin, this.page.scope, this.transport);
   }
 
   /** Show the screen of what is kept, of the pledge and of the contact beside it. */
@@ -114,12 +123,35 @@ export class Flow {
     return this.manifest.options.find((option) => option.number === choice)?.label[this.tongue] ?? "";
   }
 
+  /**
+   * Check everything while the person reads, so that the button has not to wait for it. Not where the ledger is on another
+   * origin: that would hear of readers who never pledge.
+   */
+  prepare(): void {
+    if (this.ahead !== undefined || new URL(this.page.ledger, location.origin).origin !== location.origin) return;
+    const opened = this.open();
+    const ahead = { opened, until: Date.now() + FRESH_MS };
+    this.ahead = ahead;
+    opened.catch(() => {
+      if (this.ahead === ahead) this.ahead = undefined; // the button tries again, and says what is wrong
+    });
+  }
+
+  /** What was checked a moment ago, else checked now. */
+  private async opened(): Promise<OpenedScope> {
+    const ahead = this.ahead;
+    this.ahead = undefined;
+    return ahead !== undefined && Date.now() < ahead.until ? ahead.opened : this.open();
+  }
+
   /** Screen one's button: check everything, draw the seed, keep it, and go to the first issuer. */
   async pledge(choice: number): Promise<void> {
     this.panel.wait(this.words.t("app.checking"));
     try {
-      const opened = await this.open();
-      await this.keeper.alone(() => begin(this.keeper.store, opened, choice, this.today));
+      const opened = await this.opened();
+      await this.keeper.alone(() =>
+        Promise.all([begin(this.keeper.store, opened, choice, this.today), this.keeper.state()]),
+      );
     } catch (error) {
       if (!(error instanceof ConfigurationError)) {
         this.screens.start();
@@ -182,8 +214,9 @@ export class Flow {
     const { name } = this.manifest.issuers[index]!;
     if (file.steps[index]!.session === undefined) return this.screens.started(name);
     this.panel.wait(this.words.t("app.checking"));
+    let signed: PledgeFile;
     try {
-      await this.keeper.alone(() => new Proof(this.keeper.store, file, index, this.transport).sign());
+      signed = await this.keeper.alone(() => new Proof(this.keeper.store, file, index, this.transport).sign());
     } catch (error) {
       const code = codeOf(error);
       if (["not-eligible", "already-issued"].includes(code)) await this.keeper.store.save(withStep(file, index, {}));
@@ -191,8 +224,7 @@ export class Flow {
       return this.panel.fail(code);
     }
     this.keeper.tell({ changed: true });
-    const signed = await this.keeper.load();
-    if (signed && !isProved(signed)) return this.toIssuer();
+    if (!isProved(signed)) return this.toIssuer();
     await this.refresh();
   }
 

@@ -1,5 +1,5 @@
 /** The screens on the way to a pledge: terms and button, the issuer, the moment to send. */
-import { h, svg, type Child } from "../ui/dom.ts";
+import { afterPaint, h, svg, type Child } from "../ui/dom.ts";
 import type { Flow } from "./flow.ts";
 import type { PledgeFile } from "../../signing/pledge_file.ts";
 import { qr, qrPath } from "./qr.ts";
@@ -49,6 +49,12 @@ export class Screens {
       h("p", { class: "note" }, words.t("app.begin_note", { issuer })),
       this.fileButton(),
     );
+    const seen = new IntersectionObserver((entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      seen.disconnect();
+      this.flow.prepare();
+    });
+    seen.observe(form);
   }
 
   /** Two, when it was left: the same envelope goes to the issuer again. */
@@ -109,13 +115,20 @@ export class Screens {
 
   /** Three: when it is sent. */
   signed(file: PledgeFile): void {
-    const { words, panel, deadline } = this.flow;
+    const { words, panel } = this.flow;
+    const within = h("span", { class: "note" });
+    const until = h("span", { class: "note" });
+    // A slow telephone looks a tenth of a second for its numbers and its calendar: the screen is there before.
+    afterPaint(() => {
+      within.textContent = words.t("app.send_soon_note", { minutes: SOON_MINUTES });
+      until.textContent = words.t("app.send_later_note", { date: this.flow.deadline });
+    });
     const ways = [
-      ["soon", "app.send_soon", words.t("app.send_soon_note", { minutes: SOON_MINUTES })],
-      ["later", "app.send_later", words.t("app.send_later_note", { date: deadline })],
-      ["now", "app.send_now", words.t("app.send_now_note")],
+      ["soon", "app.send_soon", within],
+      ["later", "app.send_later", until],
+      ["now", "app.send_now", h("span", { class: "note" }, words.t("app.send_now_note"))],
     ] as const;
-    const radios = ways.map(([value, key, note]) =>
+    const radios = ways.map(([value, key, said]) =>
       h(
         "label",
         { class: "choice" },
@@ -126,7 +139,7 @@ export class Screens {
           words.t(key),
           value === "soon" && h("span", { class: "tag" }, words.t("app.recommended")),
         ),
-        h("span", { class: "note" }, note),
+        said,
       ),
     );
     const form = panel.form(

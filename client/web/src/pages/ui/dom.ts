@@ -56,3 +56,12 @@ export function download(name: string, bytes: Uint8Array<ArrayBuffer>, type: str
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
+
+/** Do this when the next picture of the page is on the screen, or soon where nothing is drawn. */
+export function afterPaint(act: () => void): void {
+  const timer = setTimeout(act, 500);
+  requestAnimationFrame(() => {
+    clearTimeout(timer);
+    setTimeout(act);
+  });
+}
