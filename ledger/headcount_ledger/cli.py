@@ -130,8 +130,9 @@ def status_command(directory: Path) -> None:
 def mirror_command(url: str, directory: Path, policy_file: Path, every_s: int | None) -> None:
     """Keep a verified copy of the ledger at URL in DIR.
 
-    DIR can be served as it is, and every command that takes a ledger takes DIR. A run that was stopped
-    goes on where it was; a ledger that goes back or shows another history is refused.
+    DIR can be served as it is, and every command that takes a ledger takes DIR. Audit pages can read it
+    where it is served with "Access-Control-Allow-Origin: *". A run that was stopped goes on where it was; a
+    ledger that goes back or shows another history is refused.
     """
     try:
         policy = Policy.from_bytes(policy_file.read_bytes())

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +84,80 @@ def test_a_folder_is_recounted_without_any_server(
     else:
         page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
     assert not [r for r in traffic.requests[asked:] if "/ledger/" in r["url"]]
+
+
+class AnyFileServer(SimpleHTTPRequestHandler):
+    """What any web server does with a folder."""
+
+    allowed: str | None = None
+    heard: dict[str, set[str]]  # name of a header → values
+
+    def end_headers(self) -> None:
+        for name, value in self.headers.items():
+            self.heard.setdefault(name.lower(), set()).add(value)
+        if self.allowed is not None:
+            self.send_header("Access-Control-Allow-Origin", self.allowed)
+        super().end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing to say."""
+
+
+@contextmanager
+def served(folder: Path, allowed: str | None) -> Iterator[tuple[str, dict[str, set[str]]]]:
+    heard: dict[str, set[str]] = {}
+    kind = type("Server", (AnyFileServer,), {"allowed": allowed, "heard": heard})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(kind, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", heard
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def mirror(stage: Stage, pledged: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mirror") / "copy"
+    command = [sys.executable, "-m", "headcount", "ledger", "mirror", f"{stage.url}/ledger", str(folder)]
+    subprocess.run([*command, "--policy", stage.policy], capture_output=True, check=True)
+    return folder
+
+
+def test_a_mirror_on_a_third_origin_is_recounted_without_the_ledger(
+    stage: Stage, page: Any, mirror: Path, traffic: Traffic
+) -> None:
+    with served(mirror, "*") as (url, heard):
+        page.goto(f"{stage.url}/audit/en")
+        asked = len(traffic.requests)
+        page.get_by_label("Address of the ledger").fill(url)
+        page.get_by_role("button", name="Recount", exact=True).click()
+        page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
+        shot(page, "audit-mirror")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save the report").click()
+    found = json.loads(download.value.path().read_bytes())
+    assert found["ok"] is True
+    assert sum(scope["gross"] for scope in found["scopes"].values()) >= 1
+    sent = traffic.requests[asked:]
+    assert not [request for request in sent if request["url"].startswith(f"{stage.url}/ledger/")]
+    assert traffic.to(url)
+    assert not {"referer", "cookie"} & set(heard)
+    assert heard["origin"] == {stage.url}  # a browser says so to whoever is asked across origins
+    assert traffic.errors == []
+
+
+def test_a_mirror_that_lets_no_page_read_it_is_said(
+    stage: Stage, page: Any, mirror: Path, traffic: Traffic
+) -> None:
+    with served(mirror, None) as (url, _):
+        page.goto(f"{stage.url}/audit/en")
+        page.get_by_label("Address of the ledger").fill(url)
+        page.get_by_role("button", name="Recount", exact=True).click()
+        page.get_by_text("That did not work").wait_for()
+        page.get_by_text("does not answer just now").wait_for()
+        assert page.get_by_label("Address of the ledger").input_value() == url  # to be mended
+        shot(page, "audit-mirror-closed")
 
 
 def test_what_is_no_ledger_is_said(stage: Stage, page: Any) -> None:

@@ -29,7 +29,8 @@ const page = data<Page>("page");
 const words = new Words(page.language);
 const root = byId("app");
 const panel = new Panel(root, words);
-const policyText = (byId("policy") as HTMLTextAreaElement).value;
+/** What stands in the form: what was typed stays there when something fails. */
+const entered = { where: address(), policy: (byId("policy") as HTMLTextAreaElement).value };
 const SHOW_MS = 200; // between two looks at the progress
 
 /** Files to be recounted: where they are read from, and under what name their state is kept. */
@@ -39,10 +40,13 @@ interface Place {
 }
 
 function ask(kept: Snapshot | undefined, keeper: Keeper): void {
-  const where = h("input", { type: "url", id: "where", dir: "ltr", value: address(), autocomplete: "url" });
+  const where = h("input", { type: "url", id: "where", dir: "ltr", value: entered.where, autocomplete: "url" });
   const policy = h("textarea", { id: "policy-text", dir: "ltr", spellcheck: "false", "aria-describedby": "policy-note" });
-  policy.value = policyText;
-  const start = (place: Place): Promise<void> => recount(place, Policy.fromBytes(utf8(policy.value)), keeper);
+  policy.value = entered.policy;
+  const start = (place: Place): Promise<void> => {
+    Object.assign(entered, { where: where.value, policy: policy.value });
+    return recount(place, Policy.fromBytes(utf8(entered.policy)), keeper);
+  };
   const form = panel.form(
     () => start(online(where.value.trim())),
     h("label", { class: "field", for: "where" }, words.t("audit.where")),
