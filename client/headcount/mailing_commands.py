@@ -2,73 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
 import click
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from headcount import contact_key, contact_list, leave, mailing, private_file
+from headcount import contact_key, leave, mailing, private_file
 from headcount import opening_commands as opening_commands  # its commands are of the same group
-from headcount import organiser as organisers
-from headcount.contact_audit import pinned
-from headcount.contact_scope import find_contacts
-from headcount.mailing_state import MailingState
-from headcount.notice import post
+from headcount.mailing_order import GONE, KEY, MailingOrder, takes_order
 from headcount.scope_commands import organiser
-from headcount.terminal import FILE, FOLDER, LEDGER, POLICY, SCOPE, hint, progress, read_policy, say
-from headcount_ledger.reader.fetch import cached, is_url, open_fetch
-from headcount_ledger.reader.transport import HttpTransport
-from headcount_ledger.reader.view import open_ledger
+from headcount.terminal import FILE, hint, progress, say
 from headcount_spec.errors import ConfigurationError, MalformedError
-from headcount_spec.policy import Policy
-from headcount_spec.scope import ScopeId
 from headcount_spec.text import decode_base64, encode_base64
 
-KEY = click.option("--key", required=True, type=FILE, help="The contact key's file.")
-
-
-def _secure(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    # RFC 8058, Section 3.1; a link in clear would tell everybody on the way who leaves what.
-    if not re.fullmatch(r"https://[^\s<>\"\\?#]+", value, re.ASCII):
-        raise click.BadParameter("an https address")
-    return value.rstrip("/")
-
-
-GONE = click.option("--gone", required=True, type=FILE, help="The file of those who have left.")
-SIGN = click.option(
-    "--sign", "signers", multiple=True, required=True, type=FILE, help="An organiser's key file."
-)
-LIST = click.option("--list", "place", required=True, type=FILE, help="The opened contacts.")
-TEMPLATE = click.option(
-    "--template", required=True, type=FOLDER, help="A folder with a <language>.txt for each."
-)
-PURPOSE = click.option("--purpose", required=True, help="One of the terms' purposes.")
-STATE = click.option(
-    "--state", "state_file", required=True, type=FILE, help="How far this mailing is, encrypted."
-)
-LEAVE_URL = click.option(
-    "--leave-url",
-    required=True,
-    metavar="URL",
-    callback=_secure,
-    help="Where organiser leave-page is reached (https).",
-)
+__all__ = ["organiser"]
 
 
 @organiser.command()
-@LEDGER
-@SCOPE
-@POLICY
-@KEY
-@SIGN
-@LIST
-@TEMPLATE
-@PURPOSE
-@STATE
-@GONE
-@LEAVE_URL
+@takes_order
 @click.option("--smtp", required=True, metavar="HOST:PORT", help="The mail server.")
 @click.option("--sender", required=True, metavar="ADDR", help="Who writes.")
 @click.option("--no-tls", is_flag=True, help="Only for a mail server on this machine.")
@@ -77,17 +29,7 @@ LEAVE_URL = click.option(
 @click.option("--per-minute", default=60, show_default=True, type=click.IntRange(1), help="Mails at most.")
 @click.option("--anew", is_flag=True, help="Send what was announced before once more, to everybody.")
 def mail(
-    ledger: str,
-    scope_id: ScopeId,
-    policy: Path,
-    key: Path,
-    signers: tuple[Path, ...],
-    place: Path,
-    template: Path,
-    purpose: str,
-    state_file: Path,
-    gone: Path,
-    leave_url: str,
+    order: MailingOrder,
     smtp: str,
     sender: str,
     no_tls: bool,
@@ -103,42 +45,23 @@ def mail(
     or not: it is never sent again, and counted as unknown. The mail server signs (DKIM), and has to sign
     List-Unsubscribe and List-Unsubscribe-Post too, or mailboxes show no button to leave (RFC 8058).
     """
-    if not is_url(ledger):
-        raise click.UsageError("the mailing is announced at the ledger's web address")
     host, _, port = smtp.rpartition(":")
     if not host or not port.isdecimal():
         raise click.UsageError("--smtp is HOST:PORT")
     password = private_file.read(password_file).decode().splitlines()[0] if password_file else None
     server = mailing.Server(host, int(port), sender, not no_tls, user, password)
-    secret, left = contact_key.read(key), leave.Gone(gone)
-    contacts = contact_list.read(place, secret)
-    with HttpTransport() as transport, MailingState(state_file, secret) as state:
-        fetch = pinned(cached(open_fetch(ledger, transport)))
-        scope = find_contacts(open_ledger(fetch, Policy.from_bytes(read_policy(policy))), scope_id)
-        text = mailing.Template.read(template, scope.manifest.language)
-        left.prepare(mailing.is_first(scope.view))
-        found = mailing.announce(
-            state,
-            scope.view,
-            contacts,
-            text,
-            purpose,
-            [organisers.read_key(path) for path in signers],
-            lambda contact: leave.contact_id(secret, contact) in left.ids(),
-            anew=anew,
-        )
-        post(found.notice, ledger, transport)
-        say(f"announced: {len(found.recipients)} mails for {purpose}")
+    with order.announced(anew=anew) as ready:
+        say(f"announced: {len(ready.mailing.recipients)} mails for {order.purpose}")
         with progress("mailing") as bar:
             done = mailing.send(
-                found,
-                state,
-                contacts,
-                text,
+                ready.mailing,
+                ready.state,
+                ready.contacts,
+                ready.template,
                 server,
-                contact_key=secret,
-                leave_url=leave_url,
-                gone=left,
+                contact_key=ready.contact_key,
+                leave_url=order.leave_url,
+                gone=ready.gone,
                 pause=lambda: time.sleep(60 / per_minute),
                 progress=bar,
             )

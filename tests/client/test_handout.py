@@ -52,7 +52,7 @@ def run(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr("headcount.handout_commands.HttpTransport", Transport)
+    monkeypatch.setattr("headcount.mailing_order.HttpTransport", Transport)
 
     def call(channel: str, out: str, state: str = "state", purpose: str = "confirmation") -> Any:
         options = [
