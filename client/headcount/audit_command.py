@@ -92,7 +92,7 @@ def audit_command(
         raise click.UsageError("--dask and --jobs do not go together")
     if is_bucket(target):
         Bucket(target).check()
-    trusted = Policy.from_bytes(terminal.read_policy(policy))
+    trusted = terminal.read_policy(policy)
     remembered = [] if since is None else [_checkpoint(since, trusted)]
     bar = nullcontext(None) if quiet else terminal.progress("recounting")
     if drawn is not None:

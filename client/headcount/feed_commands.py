@@ -16,7 +16,6 @@ from headcount_ledger.reader.fetch import cached, open_fetch
 from headcount_ledger.reader.transport import HttpTransport
 from headcount_ledger.reader.view import open_ledger
 from headcount_spec.errors import ConfigurationError, MalformedError
-from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
 
 __all__ = ["scope"]
@@ -34,7 +33,7 @@ def feed(ledger: str, scope_id: ScopeId, policy: Path, language: str | None, out
     Put on any web server, it reaches people who have left no address.
     """
     with HttpTransport() as transport, progress("reading the ledger") as bar:
-        view = open_ledger(cached(open_fetch(ledger, transport)), Policy.from_bytes(read_policy(policy)))
+        view = open_ledger(cached(open_fetch(ledger, transport)), read_policy(policy))
         found = find_scope(view, scope_id, need_openings=False, progress=bar)
         data = feeds.write(view, found, language)
     output_file.write(out, data)

@@ -22,7 +22,6 @@ from headcount.terminal import FILE, FOLDER, LEDGER, POLICY, SCOPE, read_policy
 from headcount_ledger.reader.fetch import cached, is_url, open_fetch
 from headcount_ledger.reader.transport import HttpTransport
 from headcount_ledger.reader.view import open_ledger
-from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 
 
@@ -102,7 +101,7 @@ class MailingOrder:
         contacts = contact_list.read(self.place, secret)
         with HttpTransport() as transport, MailingState(self.state_file, secret) as state:
             fetch = pinned(cached(open_fetch(self.ledger, transport)))
-            trusted = Policy.from_bytes(read_policy(self.policy))
+            trusted = read_policy(self.policy)
             scope = find_contacts(open_ledger(fetch, trusted), self.scope_id)
             text = Template.read(self.template, scope.manifest.language)
             left.prepare(mailing.is_first(scope.view))

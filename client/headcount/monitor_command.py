@@ -26,7 +26,6 @@ from headcount_ledger.reader.outbox import Outbox, check_url, read_signers
 from headcount_ledger.reader.transport import HttpTransport, Transport
 from headcount_spec import jcs
 from headcount_spec.errors import ConfigurationError, MalformedError
-from headcount_spec.policy import Policy
 from headcount_spec.tile import Fetch
 
 _DAY_S = 86400
@@ -116,7 +115,7 @@ def monitor(
         raise click.UsageError("--key and --cosignatures go together")
     if url is not None:
         check_url(url)  # now, not when the first event waits to be told
-    trusted = [Policy.from_bytes(terminal.read_policy(path)) for path in policies]
+    trusted = [terminal.read_policy(path) for path in policies]
     trusted *= len(targets) if len(trusted) == 1 else 1
     holdings = [_holding(path) for path in promises]
     signer = None if key is None or cosignatures is None else _cosigner(key, cosignatures)

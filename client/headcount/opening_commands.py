@@ -27,7 +27,6 @@ from headcount_engine.certificate import verify_certificate
 from headcount_ledger.reader.transport import HttpTransport
 from headcount_spec.certificate import Certificate
 from headcount_spec.errors import ConfigurationError, MalformedError, NotEligibleError
-from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import encode_base64, format_day
 
@@ -181,6 +180,6 @@ def draw_code(file: Path, out: Path) -> None:
 
 
 def _audit(ledger: str, scope_id: ScopeId, policy: Path, state: Path) -> Checked:
-    trusted = Policy.from_bytes(read_policy(policy))
+    trusted = read_policy(policy)
     with HttpTransport() as transport, progress("recounting") as bar:
         return contact_audit.check(state, ledger, scope_id, policy=trusted, transport=transport, progress=bar)

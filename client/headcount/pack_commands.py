@@ -15,7 +15,6 @@ from headcount_ledger.reader.transport import HttpTransport
 from headcount_ledger.reader.view import open_ledger
 from headcount_spec.errors import ConfigurationError, MalformedError, UnknownKeyError
 from headcount_spec.pack import MAX_PACK_BYTES, Pack, own_policy, verify_pack
-from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 
 
@@ -31,7 +30,7 @@ def pack() -> None:
 @click.option("-o", "--output", required=True, type=FILE, help="Where to write the pack.")
 def make(target: str, scope: ScopeId, policy: Path, output: Path) -> None:
     """Write the proof pack of a scope in the ledger at TARGET, an address or a folder."""
-    trusted = Policy.from_bytes(read_policy(policy))
+    trusted = read_policy(policy)
     with HttpTransport() as transport, progress("reading the ledger") as bar:
         view = open_ledger(cached(open_fetch(target, transport)), trusted)
         made, found = packs.make(view, scope, bar)
@@ -65,7 +64,7 @@ def verify(file: Path, policy: Path | None, scope: ScopeId | None) -> None:
     if scope is not None and parsed.scope_id != scope:
         raise UnknownKeyError("the pack is of another scope")
     if policy is not None:
-        trusted, whose = Policy.from_bytes(read_policy(policy)), Keys.POLICY
+        trusted, whose = read_policy(policy), Keys.POLICY
     else:
         trusted, whose = own_policy(parsed), Keys.SCOPE if scope is not None else Keys.FILE
     for line in lines(verify_pack(parsed, trusted), whose):

@@ -19,7 +19,6 @@ from headcount_ledger.reader.view import open_ledger
 from headcount_spec.bundle import LIST, MAX_LIST_BYTES, Bundle, BundledFile
 from headcount_spec.errors import ConfigurationError, MalformedError, ProtocolError
 from headcount_spec.jcs import JSON
-from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 
 
@@ -108,5 +107,5 @@ def _built(folder: Path) -> Bundle:
 
 def _find(ledger: str, scope_id: ScopeId, policy: Path) -> ScopeView:
     with HttpTransport() as transport, progress("reading the ledger") as bar:
-        view = open_ledger(open_fetch(ledger, transport), Policy.from_bytes(read_policy(policy)))
+        view = open_ledger(open_fetch(ledger, transport), read_policy(policy))
         return find_scope(view, scope_id, need_openings=False, progress=bar)

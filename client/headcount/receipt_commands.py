@@ -17,7 +17,6 @@ from headcount.terminal import FILE, POLICY, hint, progress, read_policy, say
 from headcount_ledger.reader.transport import HttpTransport
 from headcount_spec.accusation import MAX_ACCUSATION_BYTES, Accusation, VerifiedAccusation
 from headcount_spec.errors import ConfigurationError, MalformedError, ProtocolError
-from headcount_spec.policy import Policy
 from headcount_spec.text import format_day
 from headcount_spec.tlog_proof import TlogProof
 
@@ -64,7 +63,7 @@ def verify(proof: Path, policy: Path, pledge_file: Path | None) -> None:
     """Check the receipt in PROOF without the ledger."""
     parsed = _read_receipt(proof)
     entry = PledgeStore(pledge_file).load().pledge().to_bytes() if pledge_file else None
-    included = receipts.verify(parsed, Policy.from_bytes(read_policy(policy)), entry)
+    included = receipts.verify(parsed, read_policy(policy), entry)
     checkpoint = included.checkpoint
     names = ", ".join(name for name, _ in included.cosigners) or "nobody"
     say(f"valid: entry {included.index} of {checkpoint.size} in {checkpoint.origin}, witnessed by {names}")
@@ -100,7 +99,7 @@ def judge_command(accusation: Path, policy: Path, refuting: Path | None) -> None
     except MalformedError as exc:
         raise ConfigurationError(f"{accusation.name}: {exc}") from exc
     proof = None if refuting is None else _read_receipt(refuting)
-    verified, found = accusations.judge(parsed, Policy.from_bytes(read_policy(policy)), proof)
+    verified, found = accusations.judge(parsed, read_policy(policy), proof)
     if found is None:
         for line in _sentences(verified):
             say(line)

@@ -21,7 +21,6 @@ from headcount_spec import signature
 from headcount_spec.errors import ProtocolError
 from headcount_spec.fingerprint import fingerprint
 from headcount_spec.lint import ERROR, Finding
-from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import encode_base64, format_day
 
@@ -101,7 +100,7 @@ def draft(
     manifest = drafts.template(
         languages or ("en",),
         today=today(),
-        policy=Policy.from_bytes(read_policy(policy)) if policy else None,
+        policy=read_policy(policy) if policy else None,
         organisers=[signature.public_key(organisers.read_key(key)) for key in keys],
         sites=[site.rstrip("/") for site in sites],
     )
@@ -184,7 +183,7 @@ def notice(
 
 def _find(ledger: str, scope_id: ScopeId, policy: Path, *, need_openings: bool = False) -> ScopeView:
     with HttpTransport() as transport, progress("reading the ledger") as bar:
-        view = open_ledger(open_fetch(ledger, transport), Policy.from_bytes(read_policy(policy)))
+        view = open_ledger(open_fetch(ledger, transport), read_policy(policy))
         return find_scope(view, scope_id, need_openings=need_openings, progress=bar)
 
 

@@ -16,7 +16,7 @@ from headcount.contact_scope import ContactScope
 from headcount.memory import Memory
 from headcount.pledge_file import PledgeFile
 from headcount.scope_view import ScopeView
-from headcount.terminal import FILE, LEDGER, POLICY, SCOPE, asker, progress, read_policy, say
+from headcount.terminal import FILE, LEDGER, POLICY, SCOPE, asker, policy_bytes, progress, say
 from headcount_ledger.reader.fetch import open_fetch
 from headcount_ledger.reader.transport import HttpTransport, origin_of
 from headcount_ledger.reader.view import LedgerView, open_ledger
@@ -95,7 +95,7 @@ def prove(
             memory.remember(view.checkpoint.origin, view.raw)
         _introduce(view, found.manifest, choice)
 
-    trusted = read_policy(policy)
+    trusted = policy_bytes(policy)
     remembered = memory.checkpoints() if memory else ()
     with HttpTransport() as transport, progress("reading the ledger") as bar:
         content = proving.prove(

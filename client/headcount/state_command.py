@@ -19,7 +19,6 @@ from headcount_ledger.reader.fetch import cached, open_fetch
 from headcount_ledger.reader.transport import HttpTransport
 from headcount_ledger.reader.view import open_ledger
 from headcount_spec.errors import MalformedError, NotFoundError, ProofError
-from headcount_spec.policy import Policy
 from headcount_spec.scope import ScopeId
 from headcount_spec.text import format_day, parse_day
 
@@ -47,7 +46,7 @@ def state(
     calendar: Path | None,
 ) -> None:
     """Audit LEDGER and say how the campaign SCOPE stands: open, reached, failed, action or closed."""
-    trusted = Policy.from_bytes(read_policy(policy))
+    trusted = read_policy(policy)
     kept = AuditMemory(memory, trusted) if memory else None
     with HttpTransport() as transport, progress("recounting") as bar:
         fetch = pinned(cached(open_fetch(ledger, transport)))

@@ -117,21 +117,33 @@ def _prompt(text: str, kind: click.Choice[str] | None = None, default: str | Non
     return answer
 
 
-def read_policy(path: Path) -> bytes:
-    """The bytes of a trust policy file.
+def read_policy(path: Path) -> Policy:
+    """A trust policy.
 
     Raises:
-        ConfigurationError: it cannot be read or is no policy.
+        ConfigurationError: its file cannot be read or is no policy.
     """
+    return _policy(path)[0]
+
+
+def policy_bytes(path: Path) -> bytes:
+    """A trust policy as it stands in its file, to be kept with what it was asked for.
+
+    Raises:
+        ConfigurationError: as read_policy.
+    """
+    return _policy(path)[1]
+
+
+def _policy(path: Path) -> tuple[Policy, bytes]:
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_POLICY_BYTES + 1)
-        Policy.from_bytes(data)
+        return Policy.from_bytes(data), data
     except OSError as exc:
         raise ConfigurationError(f"cannot read {path.name}: {exc.strerror}") from exc
     except MalformedError as exc:
         raise ConfigurationError(f"{path.name}: {exc}") from exc
-    return data
 
 
 def scope_id(ctx: click.Context, param: click.Parameter, value: str) -> ScopeId:

@@ -25,7 +25,6 @@ from headcount_ledger.reader.transport import HttpTransport
 from headcount_ledger.reader.view import open_ledger
 from headcount_spec.errors import ConfigurationError, MalformedError
 from headcount_spec.notice import Notice
-from headcount_spec.policy import Policy
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.text import encode_base64, format_day
 
@@ -86,7 +85,7 @@ def enrol(
         manifest = Manifest.from_bytes(private_file.read(published))
     except MalformedError as exc:
         raise ConfigurationError(f"{published.name}: {exc}") from exc
-    trusted = Policy.from_bytes(read_policy(policy))
+    trusted = read_policy(policy)
     with HttpTransport() as transport, progress("reading the ledger"):
         view = open_ledger(cached(open_fetch(ledger, transport)), trusted)
         signed = trustees.enrolment(own, manifest, view)
@@ -233,7 +232,7 @@ class SilentHandler(WSGIRequestHandler):
 
 
 def _check(folder: Path, ledger: str, scope_id: ScopeId, policy: Path, transport: HttpTransport) -> Checked:
-    trusted = Policy.from_bytes(read_policy(policy))
+    trusted = read_policy(policy)
     with progress("recounting") as bar:
         return audit_contacts(
             folder / "state.json", ledger, scope_id, policy=trusted, transport=transport, progress=bar
