@@ -21,7 +21,7 @@ def standing(quotas: Quotas, counts: Mapping[int, int]) -> str:
 
 def asked_in(quotas: Quotas, options: int, words: Catalogue) -> str:
     """What the terms ask for, of so many options, in a language."""
-    return words.text("quotas.needed", **_names(quotas, words), total=words.number(options))
+    return words.text("quotas.needed", None, **_names(quotas, words), total=words.number(options))
 
 
 def standing_in(quotas: Quotas, counts: Mapping[int, int], words: Catalogue) -> str:

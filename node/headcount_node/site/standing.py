@@ -53,7 +53,7 @@ def lines(manifest: Manifest, found: Standing, words: Catalogue) -> list[str]:
         names["each"] = words.number(manifest.quotas.each)
         names["options"] = words.number(manifest.quotas.options)
         names["total"] = words.number(len(manifest.options))
-    said = [words.text(key, **names)]
+    said = [words.text(key, None, **names)]
     if found.days_left and found.state in (assurance.DRAFT, assurance.OPEN, assurance.REACHED):
         said.append(words.text("state.days", found.days_left))
     return said

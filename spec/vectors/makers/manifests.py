@@ -316,7 +316,9 @@ def _bad_bytes() -> list[Case]:
 
 def _quotas(each: int, options: int, **changes: Any) -> Manifest:
     quotas = {"each": each, "options": options}
-    return manifests.manifest(options=manifests.options("A", "B", "C"), quotas=quotas, **changes)
+    options = manifests.options("A", "B", "C")
+    made: Manifest = manifests.manifest(options=options, quotas=quotas, **changes)
+    return made
 
 
 def _zone(name: str) -> dict[str, Any]:

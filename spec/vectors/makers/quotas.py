@@ -90,9 +90,10 @@ def _bad() -> list[Case]:
 
 def _manifest(terms: tuple[int, int] | None, threshold: int) -> Manifest:
     stated = None if terms is None else {"each": terms[0], "options": terms[1]}
-    return manifests.manifest(
+    made: Manifest = manifests.manifest(
         options=manifests.options(*_OPTIONS), quotas=stated, threshold=threshold, tiers=None
     )
+    return made
 
 
 def _totals(manifest: Manifest, live: tuple[int, ...]) -> bytes:
