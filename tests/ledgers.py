@@ -24,7 +24,7 @@ from headcount_spec.notice import Notice, manifest_of
 from headcount_spec.pledge import Pledge, nonce
 from headcount_spec.policy import Log, Policy, Witness
 from headcount_spec.revision import Revision
-from headcount_spec.scope import WITHDRAWN, Manifest, ScopeId
+from headcount_spec.scope import PLAIN, WITHDRAWN, Manifest, ScopeId
 from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
 from headcount_spec.tlog_proof import TlogProof
 from headcount_spec.totals import encode_totals
@@ -356,9 +356,9 @@ def long(leaves: int) -> Ledger:
     return _long(leaves).copy()
 
 
-def forged_pledge(manifest: Manifest, seed_int: int, key: int = 7) -> Pledge:
+def forged_pledge(manifest: Manifest, seed_int: int, key: int = 7, choice: int = PLAIN) -> Pledge:
     """A pledge whose authenticators are made by a key that the terms do not name."""
-    good = manifests.pledge(manifest, seed_int)
+    good = manifests.pledge(manifest, seed_int, choice)
     nullifier = nonce(good.scope_id, good.choice, good.revision_key, good.sealed_hash)
     made = tuple(keys.sign_pss(keys.token_key(key), m) for m in manifest.token_inputs(nullifier))
     return dataclasses.replace(good, authenticators=made)
