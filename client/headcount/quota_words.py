@@ -16,7 +16,7 @@ def asked(quotas: Quotas, options: int) -> str:
 
 def standing(quotas: Quotas, counts: Mapping[int, int]) -> str:
     """The same, and how many options have it; counts are those of all options."""
-    return f"{asked(quotas, len(counts))}: {enough_at(quotas, counts)} have so many"
+    return f"{asked(quotas, len(counts))}: so far at {enough_at(quotas, counts)}"
 
 
 def asked_in(quotas: Quotas, options: int, words: Catalogue) -> str:
