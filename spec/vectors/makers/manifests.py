@@ -316,8 +316,8 @@ def _bad_bytes() -> list[Case]:
 
 def _quotas(each: int, options: int, **changes: Any) -> Manifest:
     quotas = {"each": each, "options": options}
-    options = manifests.options("A", "B", "C")
-    made: Manifest = manifests.manifest(options=options, quotas=quotas, **changes)
+    labels = manifests.options("A", "B", "C")
+    made: Manifest = manifests.manifest(options=labels, quotas=quotas, **changes)
     return made
 
 
