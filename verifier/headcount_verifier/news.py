@@ -100,7 +100,7 @@ def tell(manifest: Manifest, view: LedgerView, today: int, told: Told) -> tuple[
     after = replace(told, batch=seal.batch, gross=gross, live=live, enough=enough)
     if seal.batch > told.batch and (gross, live, enough) != (told.gross, told.live, told.enough):
         hash = leaf_hash(data).hex()
-        counts = {"gross": gross, "live": live, "seal": hash}
+        counts: dict[str, int | str] = {"gross": gross, "live": live, "seal": hash}
         news.append(_news(manifest, COUNTED, seal.batch, seal.day, enough, **counts))
     if seal.batch > told.batch and not told.is_reached:
         found = find_reached(view, manifest, told.batch)
