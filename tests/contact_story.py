@@ -23,6 +23,7 @@ from headcount_spec.notice import sign_statement
 from headcount_spec.policy import Policy
 from headcount_spec.promise import Promise
 from headcount_spec.revision import Revision
+from headcount_spec.scope import PLAIN
 from headcount_spec.statement import Statement
 
 PASSPHRASE = "correct horse battery staple"
@@ -57,14 +58,15 @@ class Story:
         n: int = 5,
         threshold: int = 5,
         enrolled: int | None = None,
+        **terms: Any,
     ) -> None:
         self.world = world
         self.ledger = ledger
         self.policy = Policy.from_bytes(world.policy)
-        self.campaign = world.publish("campaign", threshold=threshold, min_batch=1)
+        self.campaign = world.publish("campaign", threshold=threshold, min_batch=1, **terms)
         self.trustees = [_settle(i, world.folder / f"trustee{i}") for i in range(1, n + 1)]
-        terms = {"t": t, "members": [item["member"] for item in _prepared()[:n]]}
-        self.scope = world.publish("contacts", **contacts.changes(self.campaign, t, n, trustees=terms))
+        keys = {"t": t, "members": [item["member"] for item in _prepared()[:n]]}
+        self.scope = world.publish("contacts", **contacts.changes(self.campaign, t, n, trustees=keys))
         self.name_child()
         for folder in self.trustees[:enrolled]:
             self.enrol(folder)
@@ -103,9 +105,10 @@ class Story:
             trustees.post(notice, self.ledger, self.world.http)
         self.world.seal()
 
-    def pledge(self, *numbers: int) -> None:
+    def pledge(self, *numbers: int, choice: int = PLAIN) -> None:
         for number in numbers:
-            self.world.ledger.accept(manifests.pledge(self.campaign, number).to_bytes(), self.world.clock.day)
+            entry = manifests.pledge(self.campaign, number, choice)
+            self.world.ledger.accept(entry.to_bytes(), self.world.clock.day)
         self.world.seal()
 
     def issuance(self, issued: int = 16) -> None:
@@ -121,9 +124,9 @@ class Story:
             notices.post(notice, self.ledger, self.world.http)
         self.world.seal()
 
-    def withdraw(self, *numbers: int) -> None:
+    def withdraw(self, *numbers: int, choice: int = PLAIN) -> None:
         for number in numbers:
-            entry: Revision = manifests.revision(manifests.pledge(self.campaign, number), number)
+            entry: Revision = manifests.revision(manifests.pledge(self.campaign, number, choice), number)
             self.world.ledger.accept(entry.to_bytes(), self.world.clock.day)
         self.world.seal()
 

@@ -11,7 +11,12 @@ from fakes import DAY
 from headcount_ledger import schema
 from headcount_ledger.config import LedgerConfig
 
-SCOPE = manifests.manifest(min_batch=3, options=manifests.options("Yes", "No"), freezes="2026-03-01")
+SCOPE = manifests.manifest(
+    min_batch=3,
+    options=manifests.options("Yes", "No"),
+    quotas={"each": 1, "options": 2},
+    freezes="2026-03-01",
+)
 CLOSED = manifests.manifest(
     min_batch=1,
     title=manifests.both("Over", "Fini"),

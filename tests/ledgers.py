@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,11 @@ from headcount_spec.entry import parse_entry
 from headcount_spec.errors import MalformedError, NotFoundError
 from headcount_spec.merkle import LeafHash, leaf_hash, root
 from headcount_spec.note import SigningKey
-from headcount_spec.notice import Notice
+from headcount_spec.notice import Notice, manifest_of
 from headcount_spec.pledge import Pledge, nonce
 from headcount_spec.policy import Log, Policy, Witness
 from headcount_spec.revision import Revision
-from headcount_spec.scope import WITHDRAWN, Manifest, ScopeId
+from headcount_spec.scope import PLAIN, WITHDRAWN, Manifest, ScopeId
 from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
 from headcount_spec.tlog_proof import TlogProof
 from headcount_spec.totals import encode_totals
@@ -197,6 +198,8 @@ class _Count:
         self.pledges = 0
         self._gross: dict[ScopeId, int] = {}
         self._withdrawn: set[tuple[ScopeId, bytes]] = set()
+        self._choices: dict[tuple[ScopeId, bytes], int] = {}  # of scopes with quotas
+        self._with_quotas: set[ScopeId] = set()
 
     def take(self, entries: Iterable[bytes]) -> int:
         before = self.pledges
@@ -204,14 +207,31 @@ class _Count:
             if isinstance(entry, Pledge):
                 self.pledges += 1
                 self._gross[entry.scope_id] = self._gross.get(entry.scope_id, 0) + 1
+                if entry.scope_id in self._with_quotas:
+                    self._choices[entry.scope_id, entry.nullifier] = entry.choice
+            elif isinstance(entry, Notice) and entry.statement.type == "manifest":
+                if manifest_of(entry.statement).quotas is not None:
+                    self._with_quotas.add(entry.statement.scope)
             elif isinstance(entry, Revision):
                 key = (entry.scope_id, entry.nullifier)
                 (self._withdrawn.add if entry.choice == WITHDRAWN else self._withdrawn.discard)(key)
+                if key in self._choices:
+                    self._choices[key] = entry.choice
         return self.pledges - before
 
     def totals(self) -> dict[ScopeId, tuple[int, int]]:
         withdrawn = [scope for scope, _ in self._withdrawn]
-        return {scope: (gross, gross - withdrawn.count(scope)) for scope, gross in self._gross.items()}
+        rows = {scope: (gross, gross - withdrawn.count(scope)) for scope, gross in self._gross.items()}
+        options = Counter(
+            option_row(scope, choice) for (scope, _), choice in self._choices.items() if choice != WITHDRAWN
+        )
+        return rows | {row: (live, live) for row, live in options.items()}
+
+
+def option_row(scope: ScopeId, option: int) -> ScopeId:
+    """Where totals have an option, by the specification."""
+    named = b"headcount/option/v1\0" + scope + option.to_bytes(2)
+    return ScopeId(hashlib.sha256(named).digest())
 
 
 # Sample ledgers.
@@ -336,9 +356,9 @@ def long(leaves: int) -> Ledger:
     return _long(leaves).copy()
 
 
-def forged_pledge(manifest: Manifest, seed_int: int, key: int = 7) -> Pledge:
+def forged_pledge(manifest: Manifest, seed_int: int, key: int = 7, choice: int = PLAIN) -> Pledge:
     """A pledge whose authenticators are made by a key that the terms do not name."""
-    good = manifests.pledge(manifest, seed_int)
+    good = manifests.pledge(manifest, seed_int, choice)
     nullifier = nonce(good.scope_id, good.choice, good.revision_key, good.sealed_hash)
     made = tuple(keys.sign_pss(keys.token_key(key), m) for m in manifest.token_inputs(nullifier))
     return dataclasses.replace(good, authenticators=made)

@@ -5,7 +5,8 @@
 
 draft    the terms are in the ledger and the opening day has not come
 open     people pledge; it can still be reached
-reached  enough live pledges stood at a seal in time: permanent, whoever withdraws afterwards
+reached  enough live pledges, at enough options where there are quotas, stood at a seal in time: permanent,
+         whoever withdraws afterwards
 failed   the deadline has passed without that
 action   the action date has come, in its own time zone: not before, not after
 closed   the action date is over (or, without one, the scope)
@@ -16,14 +17,15 @@ Pure functions: what an audit reports, the manifest and the time go in.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headcount_ledger.audit import ScopeCount
 from headcount_spec.errors import ConfigurationError
+from headcount_spec.quotas import missing_for
 from headcount_spec.scope import Manifest
-from headcount_spec.terms import Tier
+from headcount_spec.terms import Quotas, Tier
 
 DRAFT, OPEN, REACHED, FAILED, ACTION, CLOSED = "draft", "open", "reached", "failed", "action", "closed"
 _EPOCH = datetime.date(1970, 1, 1)
@@ -38,6 +40,8 @@ class Assurance:
     live: int
     threshold: int
     reached_on: int | None  # day of the seal
+    quotas: Quotas | None
+    options: Mapping[int, int]  # live pledges at each option; empty without options
     tiers: tuple[Tier, ...]  # those whose count stands now, ascending
     next_tier: Tier | None
     deadline: int  # day, the last on which a batch may reach it
@@ -46,8 +50,18 @@ class Assurance:
 
     @property
     def missing(self) -> int:
-        """How many more are needed; none once it is reached."""
-        return 0 if self.reached_on is not None else max(0, self.threshold - self.live)
+        """How many more are needed, where they are short; none once it is reached."""
+        if self.reached_on is not None:
+            return 0
+        by_option = 0 if self.quotas is None else missing_for(self.quotas, self.options)
+        return max(0, self.threshold - self.live, by_option)
+
+    @property
+    def enough(self) -> tuple[int, ...]:
+        """The options that have what the quotas ask of one."""
+        if self.quotas is None:
+            return ()
+        return tuple(option for option, live in self.options.items() if live >= self.quotas.each)
 
 
 def assess(manifest: Manifest, count: ScopeCount, now: int) -> Assurance:
@@ -65,6 +79,8 @@ def assess(manifest: Manifest, count: ScopeCount, now: int) -> Assurance:
         state=state_at(manifest, reached is not None, count.closed, now),
         live=count.live,
         threshold=manifest.threshold,
+        quotas=manifest.quotas,
+        options=count.choices,
         reached_on=None if reached is None else reached.day,
         tiers=standing,
         next_tier=next((tier for tier in manifest.tiers if count.live < tier.count), None),

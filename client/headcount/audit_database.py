@@ -144,6 +144,8 @@ class _Writer:
                 "gross": count.gross,
                 "withdrawn": count.withdrawn,
                 "threshold": count.threshold,
+                "quota_each": count.quotas.each if count.quotas else None,
+                "quota_options": count.quotas.options if count.quotas else None,
                 "reached": format_day(count.reached.day) if count.reached else None,
                 "reached_batch": count.reached.batch if count.reached else None,
                 "opens": format_day(count.opens),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from headcount.audit_verdict import count_words
 from headcount.course import Point, by_day, course
 from headcount.plot_frame import FILL, INK, MAIN, MUTED, SECOND, STYLE, WARM, Draw, dates, frame, save, scale
+from headcount.quota_words import standing
 from headcount.terminal import shown
 from headcount_ledger.audit import AuditReport, Issuance, ScopeCount
 from headcount_spec.errors import ConfigurationError
@@ -71,7 +72,8 @@ def _count_words(scope: ScopeCount) -> str:
     if scope.withdrawn:
         text += f", after {scope.withdrawn:,} withdrawn"
     if scope.reached is None:
-        return f"{text}, of {scope.threshold:,} that are asked for."
+        also = "" if scope.quotas is None else f", besides {standing(scope.quotas, scope.choices)}"
+        return f"{text}, of {scope.threshold:,} that are asked for{also}."
     day = format_day(scope.reached.day)
     return f"{text}. The {scope.threshold:,} that were asked for were reached on {day}."
 

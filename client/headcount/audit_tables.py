@@ -32,6 +32,8 @@ TABLES: dict[str, _Table] = {
             "gross": int,
             "withdrawn": int,
             "threshold": int,
+            "quota_each": int,
+            "quota_options": int,
             "reached": str,
             "reached_batch": int,
             "opens": str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from headcount.quota_words import standing
 from headcount_ledger.audit import AuditReport, Fault, ReceiptState, ScopeCount
 from headcount_ledger.audit.sample import NOT_CHECKED, SampleReport
 from headcount_spec.level import Level
@@ -128,9 +129,14 @@ def _scope_lines(scope: ScopeCount) -> Iterator[str]:
         yield "  sealed contacts; what opens them is the count of their campaign"
     elif scope.reached is not None:
         day = format_day(scope.reached.day)
-        yield f"  the threshold of {scope.threshold} was reached at batch {scope.reached.batch}, {day}"
+        met = "and the quotas were" if scope.quotas is not None else "was"
+        yield f"  the threshold of {scope.threshold} {met} reached at batch {scope.reached.batch}, {day}"
+    elif scope.quotas is not None and scope.live >= scope.threshold:
+        yield f"  the threshold of {scope.threshold} alone is not enough: the quotas were not met"
     else:
         yield f"  the threshold of {scope.threshold} was not reached"
+    if scope.quotas is not None:
+        yield f"  {standing(scope.quotas, scope.choices)}"
     if scope.closed:
         yield f"  closed since {format_day(scope.closes)}"
     yield f"  scope {scope.scope_id.hex()}"

@@ -5,11 +5,13 @@ Trustees run it before they release anything, and organisers before they open an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from headcount.audit_memory import AuditMemory
 from headcount.contact_scope import ContactScope, find_contacts
+from headcount.quota_words import standing
 from headcount_ledger.audit import AuditReport, audit
 from headcount_ledger.reader.fetch import cached, open_fetch
 from headcount_ledger.reader.reached import seals
@@ -38,6 +40,11 @@ class Checked:
         return self.view.policy.quorum != NO_QUORUM
 
     @property
+    def options(self) -> Mapping[int, int]:
+        """Live pledges at each option of the campaign now; empty without options."""
+        return self.report.scopes[self.scope.campaign.manifest.scope_id].choices
+
+    @property
     def sentence(self) -> str:
         """How the campaign stands."""
         campaign = self.scope.campaign.manifest
@@ -46,6 +53,8 @@ class Checked:
             place = f"batch {found.batch}, {format_day(found.day)}"
             return f"reached: {found.live} of {campaign.threshold} at {place}"
         count, last = f"{self.live} of {campaign.threshold}", format_day(campaign.deadline_day)
+        if campaign.quotas is not None:
+            count += f", {standing(campaign.quotas, self.options)}"
         if self.is_over:
             return f"failed: {count}, and it has ended"
         return f"not reached: {count}, until {last}"

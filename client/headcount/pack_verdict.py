@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from headcount.audit_verdict import count_words
+from headcount.quota_words import standing
 from headcount_spec.archived import Witnessed
 from headcount_spec.growth import CountAt
 from headcount_spec.pack import VerifiedPack
@@ -38,6 +39,8 @@ def lines(found: VerifiedPack, keys: Keys) -> Iterator[str]:
         yield f"             {count.gross} pledged, {count.gross - count.live} withdrawn"
     yield f"  sealed     at batch {count.batch}, {format_day(count.day)}"
     yield f"  threshold  {manifest.threshold}: {_reached(found.reached)}"
+    if manifest.quotas is not None:
+        yield f"  quotas     {standing(manifest.quotas, count.options)}"
     yield f"  open       {_open(found)}"
     yield f"  ledger     {found.checkpoint.origin}, {found.checkpoint.size} entries"
     yield f"  root       {found.checkpoint.root.hex()}"

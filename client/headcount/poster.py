@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import segno
 
 from headcount.catalogue import Catalogue
+from headcount.quota_words import asked_in
 from headcount_spec.fingerprint import fingerprint
 from headcount_spec.scope import Manifest
 
@@ -140,6 +141,9 @@ class _Sheet:
         needed = t("poster.needed", threshold=self._words.number(manifest.threshold))
         until = t("poster.until", date=self._words.day(manifest.closes))
         y = yield from self._lines(needed, y + 15, Style(30, ACCENT, is_bold=True))
+        if manifest.quotas is not None:
+            asked = asked_in(manifest.quotas, len(manifest.options), self._words)
+            y = yield from self._lines(asked, y, Style(18, INK))
         yield from self._lines(until, y, Style(18, INK))
         yield from self._foot()
 

@@ -11,6 +11,7 @@ from headcount import notice as notices
 from headcount import organiser as organisers
 from headcount import private_file
 from headcount import scope as scopes
+from headcount.quota_words import asked
 from headcount.scope_view import ScopeView, find_scope
 from headcount.signer_commands import today
 from headcount.terminal import FILE, FOLDER, LEDGER, POLICY, SCOPE, hint, progress, read_policy, say
@@ -201,6 +202,8 @@ def _show(found: ScopeView, manifest: Manifest, tag: str) -> None:
         ("changes", f"until {format_day(manifest.freezes)}"),
         ("enough", f"{manifest.threshold} at level {manifest.level}"),
     ]
+    if manifest.quotas is not None:
+        rows.append(("and", asked(manifest.quotas, len(manifest.options))))
     rows += [("option", f"{option.number}  {option.label[tag]}") for option in manifest.options]
     rows += [("tier", f"{tier.count}  {tier.effect[tag]}") for tier in manifest.tiers]
     if manifest.action is not None:

@@ -15,6 +15,7 @@ from headcount import revise as revising
 from headcount.contact_scope import ContactScope
 from headcount.memory import Memory
 from headcount.pledge_file import PledgeFile
+from headcount.quota_words import asked
 from headcount.scope_view import ScopeView
 from headcount.terminal import FILE, LEDGER, POLICY, SCOPE, asker, policy_bytes, progress, say
 from headcount_ledger.reader.fetch import open_fetch
@@ -237,8 +238,11 @@ def _say_unsigned(file: Path, content: PledgeFile) -> list[str]:
 
 def _introduce_contacts(child: ContactScope) -> None:
     terms, n = child.contacts, len(child.trustees.members)
-    threshold = child.campaign.manifest.threshold
-    say(f"  contacts: {child.trustees.t} of {n} trustees open them, if {threshold} pledge:")
+    campaign = child.campaign.manifest
+    also = ""
+    if campaign.quotas is not None:
+        also = f", {asked(campaign.quotas, len(campaign.options))}"
+    say(f"  contacts: {child.trustees.t} of {n} trustees open them, if {campaign.threshold} pledge{also}:")
     say(f"    {', '.join(trustee.name for trustee in child.trustees.members)}")
     language = child.manifest.language
     say(f"    used only for: {'; '.join(purpose.text[language] for purpose in terms.purposes)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from headcount import assurance, private_file
+from headcount import assurance, private_file, quota_words
 from headcount.audit_memory import AuditMemory
 from headcount.contact_audit import pinned
 from headcount.currency import said_since
@@ -65,6 +65,11 @@ def state(
     language = manifest.language
     say(f"{manifest.title_text}: {found.state}")
     say(f"  {found.live} of {found.threshold} at level {manifest.level}")
+    if found.quotas is not None:
+        say(f"  {quota_words.standing(found.quotas, found.options)}")
+        for option in manifest.options:
+            mark = ", enough" if option.number in found.enough else ""
+            say(f"    {found.options[option.number]}{mark}: {option.label[language]}")
     if counted.withdrawn:
         say(f"  {counted.gross} pledged, {counted.withdrawn} withdrawn")
     if since is not None:
@@ -72,7 +77,8 @@ def state(
     if found.reached_on is not None:
         say(f"  reached on {format_day(found.reached_on)}; that stays, whoever withdraws")
     else:
-        say(f"  {found.missing} more until {format_day(found.deadline)}")
+        where = " at the options that are short" if found.live >= found.threshold else ""
+        say(f"  {found.missing} more{where} until {format_day(found.deadline)}")
     for tier in found.tiers:
         say(f"  {tier.count}: {tier.effect[language]}")
     if found.next_tier is not None:

@@ -16,6 +16,8 @@ from headcount import private_file
 from headcount import trustee as trustees
 from headcount.contact_audit import Checked
 from headcount.contact_audit import check as audit_contacts
+from headcount.contact_scope import find_contacts
+from headcount.quota_words import asked
 from headcount.signer_commands import today
 from headcount.terminal import FILE, FOLDER, LEDGER, POLICY, SCOPE, hint, progress, read_policy, say
 from headcount.trustee_keys import TrusteeFolder
@@ -89,7 +91,8 @@ def enrol(
     with HttpTransport() as transport, progress("reading the ledger"):
         view = open_ledger(cached(open_fetch(ledger, transport)), trusted)
         signed = trustees.enrolment(own, manifest, view)
-        for line in _terms(manifest):
+        campaign = find_contacts(view, manifest.scope_id).campaign.manifest
+        for line in _terms(manifest, campaign):
             say(line)
         if signed is not None:
             trustees.post(signed, ledger, transport)
@@ -97,12 +100,14 @@ def enrol(
     say(f"  scope {manifest.scope_id.hex()}")
 
 
-def _terms(manifest: Manifest) -> Iterator[str]:
+def _terms(manifest: Manifest, campaign: Manifest) -> Iterator[str]:
     """What a trustee signs, in a few lines: organisers may have changed the draft since."""
     if manifest.trustees is not None and manifest.contacts is not None:
         names = ", ".join(trustee.name for trustee in manifest.trustees.members)
         yield f"any {manifest.trustees.t} of these open the contacts: {names}"
         yield f"  if {manifest.threshold} have pledged by {format_day(manifest.closes)}"
+        if campaign.quotas is not None:
+            yield f"  and {asked(campaign.quotas, len(campaign.options))}"
         for purpose in manifest.contacts.purposes:
             yield f"  for {purpose.name}: {purpose.text[manifest.language]}"
 

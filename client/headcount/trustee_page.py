@@ -24,6 +24,7 @@ from headcount import trustee as trustees
 from headcount.contact_audit import Checked
 from headcount.trustee_words import Words, words_for
 from headcount_spec.errors import ProtocolError
+from headcount_spec.quotas import enough_at
 from headcount_spec.text import format_day
 
 COOKIE = "headcount-trustee"
@@ -91,6 +92,10 @@ class Finding:
             ("audited", {"size": report.size, "origin": report.origin, "root": report.root.hex()}),
             ("witnessed", {"names": list(report.cosigners)}),
         ]
+        if campaign.quotas is not None:
+            quotas = campaign.quotas
+            asked = {"each": quotas.each, "options": quotas.options, "total": len(campaign.options)}
+            lines.insert(0, ("quotas", {**asked, "n": enough_at(quotas, checked.options)}))
         if not checked.is_witnessed:
             lines.append(("unwitnessed", {}))
         lines.append(("needed", {"t": scope.trustees.t, "n": len(scope.trustees.members)}))

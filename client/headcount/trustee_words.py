@@ -20,6 +20,8 @@ ENGLISH: Words = {
     "reached": "Reached: {live} of {threshold}, in batch {batch} on {day}.",
     "open": "Not reached: {live} of {threshold}. It may be reached until {day}.",
     "failed": "Failed: {live} of {threshold}, and it has ended.",
+    "quotas": "Besides, at least {each} each are needed at {options} of the {total} options; "
+    "{n} have so many now.",
     "audited": "Your computer has counted {size} entries of {origin}. Root: {root}",
     "witnessed": "Witnesses who saw the same: {names}.",
     "unwitnessed": "Your policy asks for no witnesses: the ledger could show others another count than you.",

@@ -20,7 +20,7 @@ const withoutSentences: Plugin = {
 };
 
 // What a counter on a stranger's page says, a file for each language beside it.
-const COUNTER = /^(?:count\.of|counter\.|level\.)/;
+const COUNTER = /^(?:count\.of|counter\.|level\.|quotas\.standing)/;
 
 function messages(mode: string): Plugin {
   return {

@@ -20,7 +20,8 @@ from headcount_spec.entry import Entry, parse_entry
 from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError
 from headcount_spec.merkle import CompactRange, LeafHash, RootHash, leaf_hash
 from headcount_spec.pledge import Pledge
-from headcount_spec.scope import ScopeId
+from headcount_spec.quotas import option_id
+from headcount_spec.scope import MAX_OPTIONS, ScopeId
 from headcount_spec.seal import Seal, chain_extend
 from headcount_spec.tile import (
     TILE_WIDTH,
@@ -54,6 +55,7 @@ class Batch:
     manifests: Mapping[ScopeId, bytes] = field(repr=False)
     notices: tuple[PlacedNotice, ...] = field(repr=False)
     totals: Mapping[ScopeId, tuple[int, int]] = field(repr=False)  # of the scopes that changed
+    options: Mapping[tuple[ScopeId, int], int] = field(repr=False)  # live at the options that changed
     closed: tuple[ScopeId, ...] = field(repr=False)
 
 
@@ -232,6 +234,16 @@ def completed(old_size: int, new_size: int) -> list[Tile | Bundle]:
     ]
 
 
-def totals_file(batch: int, totals: Mapping[ScopeId, tuple[int, int]]) -> tuple[str, bytes]:
-    """Path and bytes of the file of both counts: the scopes that have pledges."""
-    return totals_path(batch), encode_totals({scope: counts for scope, counts in totals.items() if counts[0]})
+def totals_file(
+    batch: int, totals: Mapping[ScopeId, tuple[int, int]], options: Mapping[tuple[ScopeId, int], int]
+) -> tuple[str, bytes]:
+    """Path and bytes of the file of counts: the scopes that have pledges, the options that have live ones.
+
+    Raises:
+        CorruptionError: a stored choice or count is none.
+    """
+    if any(live < 0 or not 1 <= option <= MAX_OPTIONS for (_, option), live in options.items()):
+        raise CorruptionError("the stored counts of options are damaged")
+    rows = {scope: counts for scope, counts in totals.items() if counts[0]}
+    rows |= {option_id(scope, option): (live, live) for (scope, option), live in options.items() if live}
+    return totals_path(batch), encode_totals(rows)

@@ -26,8 +26,9 @@ from headcount_spec.entry import parse_entry
 from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError, UnknownKeyError
 from headcount_spec.merkle import EMPTY_ROOT, LeafHash, leaf_hash
 from headcount_spec.notice import Notice, author, manifest_of
+from headcount_spec.quotas import option_id
 from headcount_spec.revision import Revision
-from headcount_spec.scope import WITHDRAWN, ScopeId
+from headcount_spec.scope import MAX_OPTIONS, WITHDRAWN, ScopeId
 from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
 from headcount_spec.tile import TILE_WIDTH, Fetch, TileReader, decode_bundle, new_bundles
 from headcount_spec.totals import decode_totals, totals_path
@@ -92,6 +93,9 @@ def _totals_before(last: Seal | None, fetch: Fetch) -> Totals:
 def _check_totals(expected: Totals, batch: Batch, objects: PendingObjects) -> None:
     if decode_totals(objects.read(totals_path(batch.number))) != expected:
         raise CorruptionError("the counts are not those of the last seal and the entries of the batch")
+    stored = {option_id(scope, option): (live, live) for (scope, option), live in batch.options.items()}
+    if any(expected.get(row, (0, 0)) != counts for row, counts in stored.items()):
+        raise CorruptionError("the counts of options to be stored are not those to be published")
     if any(batch.totals[scope] != expected.get(scope) for scope in batch.totals):
         raise CorruptionError("the counts to be stored are not those to be published")
 
@@ -114,29 +118,44 @@ class _Effects:
         self._pledges = taking.spent_by(tx, batch.number)
         self._revisions = taking.revisions(tx, batch.number)
         self._notices = iter(batch.notices)
+        self._has_quotas: dict[ScopeId, bool] = {}
 
     def take(self, entries: Iterator[bytes]) -> None:
         """All entries of the batch, pledges first."""
-        gross: Counter[ScopeId] = Counter()
+        gross: Counter[tuple[ScopeId, int]] = Counter()
         for data in entries:
             if data.startswith(pledge.HEADER):
                 gross[self._take_pledge(data)] += 1
             else:
                 self._take_other(data)
             self._index += 1
-        for scope, number in gross.items():
+        for (scope, choice), number in gross.items():
             before = self._totals.get(scope, (0, 0))
             self._totals[scope] = before[0] + number, before[1] + number
+            self._count_option(scope, choice, number)
         if any(next(rest, None) is not None for rest in (self._pledges, self._revisions, self._notices)):
             raise CorruptionError("the batch leaves out what was planned for it")
 
-    def _take_pledge(self, data: bytes) -> ScopeId:
+    def _count_option(self, scope: ScopeId, choice: int, number: int) -> None:
+        if scope not in self._has_quotas:
+            manifest = sealed.manifest(self._tx, scope)
+            self._has_quotas[scope] = manifest is not None and manifest.quotas is not None
+        if not self._has_quotas[scope]:
+            return
+        if not 1 <= choice <= MAX_OPTIONS:
+            raise CorruptionError("a stored choice is no option")
+        row = option_id(scope, choice)
+        live = self._totals.pop(row, (0, 0))[1] + number
+        if live:
+            self._totals[row] = live, live
+
+    def _take_pledge(self, data: bytes) -> tuple[ScopeId, int]:
         # It was parsed and hashed by check_batch; to do so again would cost a third of the sealing.
         scope, choice, revision_key, sealed_hash = _PLEDGE.unpack_from(data)
         nullifier = pledge.nonce(scope, choice, revision_key, sealed_hash)
         if next(self._pledges, None) != (nullifier, scope, choice, revision_key):
             raise CorruptionError("a staged pledge says something else than its entry")
-        return ScopeId(scope)
+        return ScopeId(scope), choice
 
     def _take_other(self, data: bytes) -> None:
         entry = parse_entry(data)
@@ -155,6 +174,9 @@ class _Effects:
         gross, live = self._totals.get(revision.scope_id, (0, 0))
         live += (row.before == WITHDRAWN) - (revision.choice == WITHDRAWN)
         self._totals[revision.scope_id] = gross, live
+        for choice, number in ((row.before, -1), (revision.choice, 1)):
+            if choice != WITHDRAWN:
+                self._count_option(revision.scope_id, choice, number)
 
     def _take_notice(self, notice: Notice, hash: LeafHash) -> None:
         placed = next(self._notices, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from headcount_ledger import staged, taking
+from headcount_ledger import sealed, staged, taking
 from headcount_ledger.head import Head
 from headcount_ledger.sealed import PlacedNotice
 from headcount_spec.merkle import LeafHash, leaf_hash
@@ -17,6 +17,8 @@ from headcount_spec.notice import Notice, Statement, manifest_of, sign_statement
 from headcount_spec.scope import WITHDRAWN, ScopeId
 
 LEDGER_AUTHOR = "ledger"
+
+_CHOICE = slice(34, 36)  # of a pledge's entry: behind its header and its scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,9 @@ class Leaves:
         self._index = head.size
         self._closings = closings(tx, selection, key)
         self._deltas: dict[ScopeId, tuple[int, int]] = {}
+        terms = sealed.manifests(tx)
+        self._with_quotas = {scope for scope, manifest in terms.items() if manifest.quotas is not None}
+        self._options: Counter[tuple[ScopeId, int]] = Counter()
         self.pledges = 0
         self.revisions = 0
         self.notices: list[PlacedNotice] = []
@@ -47,6 +52,8 @@ class Leaves:
         gross: Counter[ScopeId] = Counter()
         for scope, hash, entry in taking.pledges(self._tx, self._batch):
             gross[scope] += 1
+            if scope in self._with_quotas:
+                self._options[scope, int.from_bytes(entry[_CHOICE])] += 1
             yield entry, hash
         for scope, number in gross.items():
             self._change(scope, number, number)
@@ -54,6 +61,8 @@ class Leaves:
         for row in taking.revisions(self._tx, self._batch):
             self.revisions += 1
             self._change(row.scope, 0, (row.before == WITHDRAWN) - (row.choice == WITHDRAWN))
+            if row.scope in self._with_quotas:
+                self._move(row.scope, row.before, row.choice)
             yield row.entry, row.leaf_hash
         self._index += self.pledges + self.revisions
         yield from self._notices()
@@ -77,12 +86,21 @@ class Leaves:
         before = self._deltas.get(scope, (0, 0))
         self._deltas[scope] = (before[0] + gross, before[1] + live)
 
+    def _move(self, scope: ScopeId, before: int, after: int) -> None:
+        for choice, number in ((before, -1), (after, 1)):
+            if choice != WITHDRAWN:
+                self._options[scope, choice] += number
+
     def changed(self, totals: Mapping[ScopeId, tuple[int, int]]) -> dict[ScopeId, tuple[int, int]]:
         """The new (gross, live) of the scopes of which it changes."""
         return {
             scope: (totals[scope][0] + gross, totals[scope][1] + live)
             for scope, (gross, live) in self._deltas.items()
         }
+
+    def changed_options(self, counts: Mapping[tuple[ScopeId, int], int]) -> dict[tuple[ScopeId, int], int]:
+        """The new live pledges of the (scope, option) of which it changes."""
+        return {place: counts.get(place, 0) + number for place, number in self._options.items() if number}
 
 
 def closings(tx: Connection, selection: Selection, key: SigningKey) -> list[Notice]:

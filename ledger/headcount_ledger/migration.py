@@ -40,7 +40,7 @@ _HINTS = "scopes"
 
 # By nullifier, so that what is there already is a beginning; the others are small and copied as a whole.
 _LARGE = (schema.spent, schema.staged_pledges, schema.staged_revisions)
-_SMALL = (schema.scopes, schema.notices, schema.staged_notices)
+_SMALL = (schema.scopes, schema.option_counts, schema.notices, schema.staged_notices)
 
 Report = Callable[[str], object]
 
@@ -170,7 +170,8 @@ class _Move:
         order = table.c.nullifier if table in _LARGE else next(iter(table.primary_key))
         if table in (schema.notices, schema.staged_notices):
             order = table.c.leaf_hash
-        query = select(table).order_by(order).execution_options(yield_per=1000)
+        orders = (table.c.scope, table.c.choice) if table is schema.option_counts else (order,)
+        query = select(table).order_by(*orders).execution_options(yield_per=1000)
         with (
             self._old.store.read() as old,
             self._new.read() as new,

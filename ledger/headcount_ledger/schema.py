@@ -80,6 +80,14 @@ scopes = _table(
     Column("closed_in", BigInteger),  # batch of its closing notice
 )
 
+# Live pledges at each option, of scopes whose terms have quotas; an option without any has no row.
+option_counts = _table(
+    "option_counts",
+    _hash("scope", primary_key=True),
+    Column("choice", Integer, primary_key=True, autoincrement=False),
+    Column("live", BigInteger, nullable=False),
+)
+
 notices = _table(
     "notices",
     _hash("scope", primary_key=True),

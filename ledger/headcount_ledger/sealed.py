@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from headcount_ledger.schema import notices, scopes
+from headcount_ledger.schema import notices, option_counts, scopes
 from headcount_spec.errors import CorruptionError, MalformedError
 from headcount_spec.merkle import LeafHash
 from headcount_spec.scope import Manifest, ScopeId
@@ -79,6 +79,11 @@ def totals(tx: Connection) -> dict[ScopeId, tuple[int, int]]:
     return {ScopeId(row.scope): (row.gross, row.live) for row in tx.execute(query)}
 
 
+def options(tx: Connection) -> dict[tuple[ScopeId, int], int]:
+    """(scope, option) → live pledges at the last seal, of the scopes with quotas."""
+    return {(ScopeId(row.scope), row.choice): row.live for row in tx.execute(select(option_counts))}
+
+
 def open_scopes(tx: Connection) -> list[ScopeId]:
     """Scopes that still accept."""
     return [ScopeId(scope) for scope in tx.execute(select(scopes.c.scope).where(scopes.c.is_open)).scalars()]
@@ -112,6 +117,22 @@ def set_totals(tx: Connection, totals: Mapping[ScopeId, tuple[int, int]]) -> Non
         statement = update(scopes).where(scopes.c.scope == bindparam("b_scope"))
         rows = [{"b_scope": scope, "gross": gross, "live": live} for scope, (gross, live) in totals.items()]
         tx.execute(statement, rows)
+
+
+def set_options(tx: Connection, counts: Mapping[tuple[ScopeId, int], int]) -> None:
+    """Live pledges of these (scope, option) at the new seal."""
+    if not counts:
+        return
+    table = option_counts
+    statement = delete(table).where(
+        table.c.scope == bindparam("b_scope"), table.c.choice == bindparam("b_choice")
+    )
+    tx.execute(statement, [{"b_scope": scope, "b_choice": choice} for scope, choice in counts])
+    rows = [
+        {"scope": scope, "choice": choice, "live": live} for (scope, choice), live in counts.items() if live
+    ]
+    if rows:
+        tx.execute(insert(table), rows)
 
 
 def close_scopes(tx: Connection, closed: Sequence[ScopeId], batch: int) -> None:

@@ -156,7 +156,11 @@ class Sequencer:
             extension.extend(leaves.entries())
             totals = sealed.totals(tx)
             changed = leaves.changed(totals)
-            totals_object = totals_file(selection.batch, {**totals, **changed})
+            options = sealed.options(tx)
+            changed_options = leaves.changed_options(options)
+            totals_object = totals_file(
+                selection.batch, {**totals, **changed}, {**options, **changed_options}
+            )
             objects.add(*totals_object)
             seal = Seal(
                 batch=selection.batch,
@@ -189,6 +193,7 @@ class Sequencer:
             manifests=leaves.manifests,
             notices=tuple(leaves.notices),
             totals=changed,
+            options=changed_options,
             closed=selection.closing,
         )
 
@@ -237,6 +242,7 @@ class Sequencer:
                 sealed.add_scope(tx, scope, manifest)
             sealed.add_notices(tx, batch.notices)
             sealed.set_totals(tx, batch.totals)
+            sealed.set_options(tx, batch.options)
             sealed.close_scopes(tx, batch.closed, batch.number)
             taking.unstage(tx, batch.number)
         return new

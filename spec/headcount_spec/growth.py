@@ -7,13 +7,14 @@ there, each follows from the one before, and the numbers that they name only mov
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from headcount_spec.errors import MalformedError, ProofError
 from headcount_spec.merkle import leaf_hash
-from headcount_spec.scope import ScopeId
+from headcount_spec.quotas import option_counts, option_id
+from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.totals import decode_totals
 
@@ -28,6 +29,7 @@ class CountAt:
     pledges: int  # of all scopes, up to this seal
     gross: int
     live: int
+    options: Mapping[int, int] = field(default_factory=dict)  # live pledges of each; only with quotas
 
     @property
     def size(self) -> int:
@@ -35,8 +37,11 @@ class CountAt:
         return self.index + 1
 
 
+_Row = tuple[int, int, Mapping[int, int]]
+
+
 def follow(
-    seals: Sequence[tuple[int, Seal]], totals: Sequence[bytes], scope_id: ScopeId, size: int
+    seals: Sequence[tuple[int, Seal]], totals: Sequence[bytes], manifest: Manifest, size: int
 ) -> tuple[CountAt, ...]:
     """The count of a scope at each of these seals (leaf index, seal), the last of which ends the tree.
 
@@ -59,7 +64,7 @@ def follow(
             raise ProofError(f"the numbers of pledges do not add up at batch {following.batch}")
         if next_index - following.first_index < following.pledges_in_batch:
             raise ProofError(f"batch {following.batch} has not so many entries as it says pledges")
-    rows = _rows(seals, totals, scope_id)
+    rows = _rows(seals, totals, manifest)
     growth = tuple(
         CountAt(seal.batch, index, seal.day, seal.pledges_total, *row)
         for (index, seal), row in zip(seals, rows, strict=True)
@@ -70,12 +75,10 @@ def follow(
     return growth
 
 
-def _rows(
-    seals: Sequence[tuple[int, Seal]], totals: Sequence[bytes], scope_id: ScopeId
-) -> list[tuple[int, int]]:
-    """Gross and live at each seal."""
+def _rows(seals: Sequence[tuple[int, Seal]], totals: Sequence[bytes], manifest: Manifest) -> list[_Row]:
+    """Gross, live and the options at each seal."""
     left = list(reversed(totals))
-    known: dict[bytes, tuple[int, int]] = {}
+    known: dict[bytes, _Row] = {}
     rows = []
     for _, seal in seals:
         if seal.totals not in known:
@@ -86,12 +89,29 @@ def _rows(
                 raise ProofError(f"other totals than the seal of batch {seal.batch} carries")
             try:
                 counts = decode_totals(data)
+                options = option_counts(manifest, counts)
             except MalformedError as exc:
                 raise MalformedError(f"totals of batch {seal.batch}: {exc}") from exc
-            if sum(gross for gross, _ in counts.values()) > seal.pledges_total:
+            own = counts.get(manifest.scope_id, (0, 0))
+            if not _is_possible(counts, manifest, own[0], seal.pledges_total):
                 raise ProofError(f"the totals of batch {seal.batch} are more than all pledges")
-            known[seal.totals] = counts.get(scope_id, (0, 0))
+            known[seal.totals] = (*own, options)
         rows.append(known[seal.totals])
     if left:
         raise ProofError("totals that no seal carries")
     return rows
+
+
+def _is_possible(
+    counts: Mapping[ScopeId, tuple[int, int]], manifest: Manifest, gross: int, pledges: int
+) -> bool:
+    """Whether these are counts of so many pledges, of which gross are this scope's.
+
+    A pledge of another scope stands in one row, or in two where that scope has quotas: which these are is
+    not known here.
+    """
+    own = {manifest.scope_id}
+    if manifest.quotas is not None:
+        own.update(option_id(manifest.scope_id, option.number) for option in manifest.options)
+    others = sum(number for row, (number, _) in counts.items() if row not in own)
+    return gross <= pledges and others <= 2 * (pledges - gross)

@@ -19,7 +19,7 @@ from headcount_spec.jcs import JSON
 from headcount_spec.level import Level
 from headcount_spec.policy import NO_QUORUM, Policy
 from headcount_spec.scope import Manifest
-from headcount_spec.terms import IssuerTerms
+from headcount_spec.terms import IssuerTerms, Quotas
 from headcount_spec.text import format_day, is_plain
 
 ERROR: Literal["error"] = "error"
@@ -54,6 +54,7 @@ _REQUIRED: dict[str, tuple[str, str]] = {
 }
 _REQUIRED_INSIDE: dict[str, tuple[str, ...]] = {
     "options": ("number", "label"),
+    "quotas": ("each", "options"),
     "tiers": ("count", "effect"),
     "action": ("date", "time_zone", "what"),
     "issuers": ("name", "url", "token_key", "notice_key", "attesters"),
@@ -190,6 +191,24 @@ def _contradictions(manifest: Manifest) -> Iterator[Finding]:
         if tier.count > manifest.threshold:
             message = "This tier lies above the threshold."
             yield Finding(WARNING, "tier-above-threshold", f"$.tiers[{i}].count", message)
+    if manifest.quotas is not None:
+        yield from _quotas(manifest, manifest.quotas)
+
+
+def _quotas(manifest: Manifest, quotas: Quotas) -> Iterator[Finding]:
+    message = "People name their option themselves and nobody checks it: who likes can fill a quota."
+    yield Finding(WARNING, "quotas-unchecked", "$.quotas", message)
+    least = quotas.each * quotas.options
+    if least >= manifest.threshold:
+        message = f"The quotas alone ask for {least}: the threshold says nothing beside them."
+        yield Finding(WARNING, "quotas-above-threshold", "$.quotas", message)
+    # So many over so few options that one of them has enough, however they choose.
+    if quotas.options == 1 and manifest.threshold > len(manifest.options) * (quotas.each - 1):
+        message = "Whoever reaches the threshold has met this quota as well: it says nothing."
+        yield Finding(WARNING, "quotas-say-nothing", "$.quotas", message)
+    if quotas.each < SMALL_BATCH:
+        message = f"Each batch shows how many stand at each option: groups below {SMALL_BATCH} hide nobody."
+        yield Finding(WARNING, "small-quota", "$.quotas.each", message)
 
 
 def _slips(path: str, issuer: IssuerTerms) -> Iterator[Finding]:
@@ -242,6 +261,9 @@ def _succession(manifest: Manifest, sibling: Manifest, same_place: bool) -> Iter
     if not same_place or manifest.level != sibling.level:
         message = "What it continues has another kind, parent or level: the two numbers cannot be added."
         yield Finding(ERROR, "successor-differs", "$.continues", message)
+    if sibling.quotas is not None:
+        message = "What it continues has quotas; what is left of them cannot be said here."
+        yield Finding(ERROR, "successor-of-quotas", "$.continues", message)
     before = {issuer.notice_key: issuer for issuer in sibling.issuers}
     kept = [(issuer, before[issuer.notice_key]) for issuer in manifest.issuers if issuer.notice_key in before]
     # Then the parent's slips are shown, in both.

@@ -22,6 +22,7 @@ from headcount_spec.merkle import HASH_BYTES, MAX_SIZE, Subtree, leaf_hash
 from headcount_spec.multiproof import prove_leaves, root_from_leaves
 from headcount_spec.notice import Notice
 from headcount_spec.policy import Policy
+from headcount_spec.quotas import is_enough
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.sequence import Said, manifest_in, read_notices
@@ -116,7 +117,7 @@ class VerifiedPack:
     texts: Mapping[str, str]  # language → full text
     opened: Mapping[str, int]  # issuer → batch
     issued: Mapping[str, Said]  # issuer → its last issuance notice
-    reached: Witnessed | None  # the first seal with enough pledges in time
+    reached: Witnessed | None  # the first seal with enough pledges in time, and the quotas met
     closed: Witnessed | None
 
     @property
@@ -143,7 +144,7 @@ def make_pack(
     said = read_notices(manifest, notices, [(i, item.batch) for i, item in seals])
     distinct = {item.totals: item.batch for _, item in reversed(seals)}  # the first batch that names each
     totals = tuple(fetch(totals_path(batch)) for batch in sorted(distinct.values()))
-    counts = growth.follow(seals, totals, scope_id, size)
+    counts = growth.follow(seals, totals, manifest, size)
     batches = {count.batch for count in _milestones(manifest, said, counts) if count is not None}
     kept = tuple(
         Archived(batch, fetch(f"checkpoints/{batch}")) for batch in sorted(batches - {counts[-1].batch})
@@ -182,7 +183,7 @@ def verify_pack(pack: Pack, policy: Policy) -> VerifiedPack:
     # 5., 6. Every seal since, and the totals that they carry.
     if not seals or not seals[0][1].first_index <= first < seals[0][0]:
         raise ProofError("the first seal is not that of the manifest's batch")
-    counts = growth.follow(seals, pack.totals, pack.scope_id, checkpoint.size)
+    counts = growth.follow(seals, pack.totals, manifest, checkpoint.size)
     # 7. The terms and the openings stand before the first pledge.
     opened = _openings(said, manifest)
     _check_opened(opened, manifest, counts)
@@ -238,7 +239,7 @@ def _milestones(
     manifest: Manifest, said: Sequence[Said], counts: Sequence[CountAt]
 ) -> tuple[CountAt | None, CountAt | None]:
     """The first seal with enough pledges in time, and that of the closing batch."""
-    enough = (c for c in counts if c.live >= manifest.threshold and c.day <= manifest.deadline_day)
+    enough = (c for c in counts if is_enough(manifest, c.live, c.options, c.day))
     ends = {item.batch for item in said if item.type == "closing"}
     return next(enough, None), next((count for count in counts if count.batch in ends), None)
 
@@ -278,12 +279,16 @@ def _check_closed(closed: CountAt | None, counts: Sequence[CountAt], manifest: M
     if closed is not None:
         if not manifest.closes < closed.day <= manifest.deadline_day:
             raise ProofError("the scope was not closed in the days that its terms give")
-        if (closed.gross, closed.live) != (counts[-1].gross, counts[-1].live):
+        if _counted(closed) != _counted(counts[-1]):
             raise ProofError("the count has changed after the scope was closed")
     late = [count.gross for count in counts if count.day > manifest.deadline_day]
     in_time = [count.gross for count in counts if count.day <= manifest.deadline_day]
     if late and late[-1] != (in_time[-1] if in_time else 0):
         raise ProofError("pledges were counted after the deadline day")
+
+
+def _counted(count: CountAt) -> tuple[int, int, Mapping[int, int]]:
+    return count.gross, count.live, count.options
 
 
 def _leaf(value: jcs.JSON, path: str) -> Leaf:

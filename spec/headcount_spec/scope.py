@@ -32,6 +32,7 @@ from headcount_spec.terms import (
     LedgerTerms,
     Option,
     OrganiserTerms,
+    Quotas,
     Tier,
     TrusteeTerms,
 )
@@ -82,6 +83,7 @@ class Manifest:
     freezes: int  # day, the last for changes
     closes: int  # day, the last of acceptance
     threshold: int
+    quotas: Quotas | None
     tiers: tuple[Tier, ...]
     action: ActionDate | None
     level: str  # of assurance: one attester's name, or several joined by "+"
@@ -110,6 +112,7 @@ class Manifest:
         members.integer("headcount", VERSION, VERSION)
         title = members.labels("title", None, MAX_LABEL_CHARS, LINE)
         languages = frozenset(title)
+        options = _options(members, languages)
         manifest = cls(
             raw=data,
             scope_id=scope_id(data),
@@ -119,12 +122,13 @@ class Manifest:
             language=members.text("language", 35, LANGUAGE),
             title=title,
             texts=members.hashes("texts", languages),
-            options=_options(members, languages),
+            options=options,
             addressee=members.labels("addressee", languages, MAX_LABEL_CHARS, LINE),
             opens=members.day("opens"),
             freezes=members.day("freezes"),
             closes=members.day("closes"),
             threshold=members.integer("threshold", 1),
+            quotas=_quotas(members, len(options)),
             tiers=_tiers(members, languages),
             action=ActionDate.read(members.object("action"), languages) if members.has("action") else None,
             level=str(members.decoded("level", Level.from_text)),
@@ -160,6 +164,17 @@ class Manifest:
             raise MalformedError("manifest: a contact scope has trustees and no options")
         if (self.kind == "contact") != (self.contacts is not None):
             raise MalformedError("manifest.contacts: in a contact scope and only there")
+        if self.quotas is not None:
+            self._check_quotas()
+
+    def _check_quotas(self) -> None:
+        if self.kind not in ("campaign", "round"):
+            raise MalformedError("manifest.quotas: only in a campaign or a round")
+        if self.holds_sealed:
+            raise MalformedError("manifest.quotas: nobody can count the options of a sealed round")
+        # What is left of each quota of the scope before could not be said in one number.
+        if self.continues is not None:
+            raise MalformedError("manifest.quotas: not in a scope that continues another")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Manifest) and self.raw == other.raw
@@ -250,6 +265,14 @@ def _options(members: Members, languages: frozenset[str]) -> tuple[Option, ...]:
     if any(option.number != i for i, option in enumerate(options, 1)):
         raise MalformedError("manifest.options: not numbered 1, 2, 3 …")
     return options
+
+
+def _quotas(members: Members, options: int) -> Quotas | None:
+    if not members.has("quotas"):
+        return None
+    if not options:
+        raise MalformedError("manifest.quotas: there are no options")
+    return Quotas.read(members.object("quotas"), options)
 
 
 def _tiers(members: Members, languages: frozenset[str]) -> tuple[Tier, ...]:

@@ -1,4 +1,4 @@
-"""The parts of a scope's manifest: options, tiers, action date, issuers, trustees, contacts, ledger."""
+"""The parts of a scope's manifest: options, quotas, tiers, action, issuers, trustees, contacts, ledger."""
 
 from __future__ import annotations
 
@@ -51,6 +51,21 @@ class Option:
         )
         members.finish()
         return option
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """Not only so many in all, but so many at each of several options."""
+
+    each: int  # live pledges that are enough at one option
+    options: int  # how many different options must have enough
+
+    @classmethod
+    def read(cls, members: Members, options: int) -> Quotas:
+        """Take them from a manifest that has so many options."""
+        quotas = cls(members.integer("each", 1), members.integer("options", 1, options))
+        members.finish()
+        return quotas
 
 
 @dataclass(frozen=True, slots=True)

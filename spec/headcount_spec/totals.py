@@ -1,4 +1,7 @@
-"""Totals: both counts of every scope at a seal, in a static file whose hash the seal carries."""
+"""Totals: both counts of every scope at a seal, in a static file whose hash the seal carries.
+
+Where a scope has quotas, rows for its options stand among those of scopes (quotas).
+"""
 
 from __future__ import annotations
 

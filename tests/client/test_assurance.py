@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import manifests
 from headcount import assurance
 from headcount.assurance import assess
+from headcount.scope_commands import scope
 from headcount.state_command import state
 from headcount_ledger.audit import ScopeCount
 from headcount_ledger.audit.scopes import Reached
@@ -131,6 +132,57 @@ def test_tiers_stand_as_long_as_their_number_does() -> None:
     assert [tier.count for tier in below.tiers] == [2]
     assert below.missing == 2
     assert assess(tiered, count(tiered, 9, reached=REACHED), at(2026, 2, 1)).next_tier is None
+
+
+QUOTAS = manifests.manifest(
+    tiers=None, options=manifests.options("Austria", "Belgium", "Croatia"), quotas={"each": 2, "options": 2}
+)
+
+
+@pytest.mark.parametrize(
+    ("choices", "missing", "enough"),
+    [
+        ({1: 0, 2: 0, 3: 0}, 5, ()),
+        ({1: 2, 2: 1, 3: 0}, 2, (1,)),
+        ({1: 9, 2: 0, 3: 0}, 2, (1,)),
+        ({1: 9, 2: 1, 3: 1}, 1, (1,)),
+        ({1: 2, 2: 0, 3: 2}, 1, (1, 3)),
+    ],
+)
+def test_both_the_threshold_and_the_quotas_must_be_there(
+    choices: dict[int, int], missing: int, enough: tuple[int, ...]
+) -> None:
+    seen = assess(QUOTAS, count(QUOTAS, sum(choices.values()), choices=choices), at(2026, 2, 1))
+    assert (seen.state, seen.missing, seen.enough) == ("open", missing, enough)
+    reached = count(QUOTAS, sum(choices.values()), choices=choices, reached=REACHED)
+    assert assess(QUOTAS, reached, at(2026, 2, 1)).missing == 0
+
+
+def test_the_command_says_how_the_quotas_stand(world: Any, tmp_path: Path) -> None:
+    manifest = world.publish(
+        min_batch=1,
+        threshold=3,
+        options=manifests.options("Austria", "Belgium"),
+        quotas={"each": 2, "options": 2},
+    )
+    for number in range(1, 5):
+        entry = manifests.pledge(manifest, number, 1 if number < 4 else 2)
+        world.ledger.accept(entry.to_bytes(), world.clock.day)
+    world.seal()
+    (tmp_path / "policy").write_bytes(world.policy)
+    public = str(world.ledger.config.public)
+    options = ["--policy", str(tmp_path / "policy")]
+    done = CliRunner().invoke(state, [public, manifest.scope_id.hex(), *options])
+    assert done.exit_code == 0, done.output
+    quotas = "  at least 2 each at 2 of the 2 options: so far at 1\n    3, enough: Austria\n    1: Belgium\n"
+    assert f"  4 of 3 at level email\n{quotas}" in done.output
+    assert "  1 more at the options that are short until 2026-03-05\n" in done.output
+    world.ledger.accept(manifests.pledge(manifest, 5, 2).to_bytes(), world.clock.day)
+    world.seal()
+    done = CliRunner().invoke(state, [public, manifest.scope_id.hex(), *options])
+    assert "reached on " in done.output
+    shown = CliRunner().invoke(scope, ["show", public, manifest.scope_id.hex(), *options])
+    assert "  and      at least 2 each at 2 of the 2 options\n" in shown.output
 
 
 def test_the_calendar_file_is_one_all_day_event() -> None:

@@ -14,6 +14,7 @@ import pytest
 import corrupter
 import ledgers
 import manifests
+import quota_ledgers
 import servers
 from headcount import cli
 from headcount.audit_verdict import count_words
@@ -366,3 +367,15 @@ def test_a_bucket(audited: Audited) -> None:
     ):
         assert audited.run(bad) == 2
         assert "headcount: error:" in audited.err
+
+
+def test_the_verdict_says_how_quotas_stand(audited: Audited) -> None:
+    whole = quota_ledgers.story()
+    assert audited.run(audited.publish(ledgers.build(whole))) == 0
+    lines = audited.out.splitlines()
+    assert "  the threshold of 4 and the quotas were reached at batch 3, 2026-01-12" in lines
+    assert "  at least 2 each at 2 of the 3 options: so far at 1" in lines
+    assert any("to which option somebody belongs is only what they say" in line for line in lines)
+    assert audited.run(audited.publish(ledgers.build(whole[:2]), "short")) == 0
+    lines = audited.out.splitlines()
+    assert "  the threshold of 4 alone is not enough: the quotas were not met" in lines

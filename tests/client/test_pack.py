@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 import ledgers
+import quota_ledgers
 from headcount import cli
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.pack import Pack, verify_pack
 from ledgers import Ledger
 
+POLICY = ledgers.build(()).policy
 SCOPE = ledgers.campaign().scope_id.hex()
 
 
@@ -125,3 +127,31 @@ def test_a_bad_pack_is_refused_in_a_sentence(packed: Packed, edit: str) -> None:
     assert code == (1 if edit == "policy" else 2)
     assert packed.err.startswith("headcount: error: ")
     assert packed.out == ""
+
+
+def test_a_pack_of_a_campaign_with_quotas(packed: Packed) -> None:
+    scope = quota_ledgers.campaign().scope_id.hex()
+    whole = quota_ledgers.story()
+    assert packed.make(ledgers.build(whole), scope) == 0
+    assert packed.run("verify", packed.file, "--policy", packed.policy) == 0
+    assert "  threshold  4: reached at batch 3, 2026-01-12, with 4" in packed.out.splitlines()
+    assert "  quotas     at least 2 each at 2 of the 3 options: so far at 1" in packed.out.splitlines()
+    found = verify_pack(Pack.from_bytes(packed.file.read_bytes()), POLICY)
+    assert [dict(count.options) for count in found.growth] == [
+        {1: 0, 2: 0, 3: 0},
+        {1: 3, 2: 1, 3: 0},
+        {1: 1, 2: 2, 3: 0},
+        {1: 2, 2: 2, 3: 0},
+        {1: 1, 2: 2, 3: 1},
+    ]
+    packed.make(ledgers.build(whole[:2]), scope)
+    assert packed.run("verify", packed.file, "--policy", packed.policy) == 0
+    assert "  threshold  4: not reached" in packed.out.splitlines()
+
+
+@pytest.mark.parametrize("name", ["altered", "surplus", "missing"])
+def test_a_pack_whose_options_do_not_come_to_the_count(packed: Packed, name: str) -> None:
+    scope = quota_ledgers.campaign().scope_id.hex()
+    ledger = quota_ledgers.edited(quota_ledgers.WRONG_ROWS[name])
+    assert packed.make(ledger, scope) == 1
+    assert "options" in packed.err

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import manifests
 import parts
 from headcount import poster, printing
-from headcount.catalogue import catalogue
+from headcount.catalogue import LANGUAGES, catalogue
 from headcount.poster import HEIGHT, WIDTH, Box, Dot, Text
 from headcount.poster_file import Fonts, Sheets, to_svg
 from headcount.scope_commands import organiser
@@ -56,6 +56,22 @@ def test_a_long_title_becomes_smaller_and_stays_above_the_code() -> None:
     code_top = min(part.y for part in found if isinstance(part, Box) and part.colour == "#ffffff")
     crowd = max(part.y for part in found if isinstance(part, Dot))
     assert crowd < code_top
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_quotas_are_asked_for_above_the_code(language: str) -> None:
+    named = dict.fromkeys(ARABIC, "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz " * 4)
+    label = dict.fromkeys(ARABIC, "x")
+    options = [{"number": i, "label": label} for i in range(1, 28)]
+    manifest = terms(title=named, options=options, quotas={"each": 97, "options": 7}, threshold=1_000_000)
+    found = drawing(language, manifest)
+    words = catalogue(language)
+    said = " ".join(part.text for part in found if isinstance(part, Text))
+    assert words.number(97) in said
+    code_top = min(part.y for part in found if isinstance(part, Box) and part.colour == "#ffffff")
+    scan = words.text("poster.scan").split()[0]
+    above = found[: next(i for i, p in enumerate(found) if isinstance(p, Text) and p.text.startswith(scan))]
+    assert max(part.y for part in above if isinstance(part, Text)) < code_top
 
 
 def test_a_sheet_of_flyers_is_the_poster_four_times() -> None:

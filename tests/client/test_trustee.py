@@ -13,10 +13,12 @@ import keys
 import manifests
 from contact_story import PASSPHRASE, Story
 from headcount import trustee as trustees
+from headcount.assurance import assess
 from headcount.trustee_commands import trustee as command
 from headcount.trustee_keys import TrusteeFolder
 from headcount_engine import bls
 from headcount_engine.certificate import certify, verify_certificate
+from headcount_ledger.audit import ScopeCount
 from headcount_node.forgery import StolenLedger
 from headcount_spec import hpke
 from headcount_spec.certificate import Certificate
@@ -89,6 +91,50 @@ def test_reached_stays_reached_when_people_withdraw_before_the_release(story: St
     assert checked.sentence.startswith("reached: 5 of 5")
     story.release(story.trustees[0])
     assert story.contacts().releases[1].live == 5
+
+
+ASKED = {"options": manifests.options("Austria", "Belgium", "Croatia"), "quotas": {"each": 2, "options": 2}}
+
+
+def test_the_threshold_without_the_quotas_opens_nothing(world: Any) -> None:
+    story = Story(world, LEDGER, t=1, n=1, threshold=4, **ASKED)
+    (folder,) = story.trustees
+    story.pledge(1, 2, 3, 4, choice=1)
+    story.pledge(5, choice=2)
+    checked = story.check(folder)
+    quotas = "at least 2 each at 2 of the 3 options: so far at 1"
+    assert checked.sentence == f"not reached: 5 of 4, {quotas}, until 2026-03-05"
+    with pytest.raises(NotEligibleError, match="so far at 1"):
+        trustees.release(folder, checked, world.clock.day)
+    assert story.contacts().reached is None
+    story.contacts().check_sealable(ADA)
+    story.pledge(6, choice=2)
+    # Reached stays reached, although the second country falls below at once.
+    story.withdraw(6, choice=2)
+    assert story.check(folder).sentence.startswith("reached: 6 of 4")
+    story.release(folder)
+    found = story.contacts()
+    assert found.reached is not None
+    assert (found.reached.reached.live, found.releases[1].live) == (6, 6)
+
+
+def test_without_the_quotas_it_has_failed_after_the_deadline(world: Any) -> None:
+    story = Story(world, LEDGER, t=1, n=1, threshold=4, **ASKED)
+    (folder,) = story.trustees
+    story.pledge(1, 2, 3, 4, choice=1)
+    story.issuance()
+    found = assess(story.campaign, counted(story, folder), world.clock.now)
+    assert (found.state, found.missing, found.enough) == ("open", 2, (1,))
+    world.clock.now += (story.campaign.closes + 1 - world.clock.day) * 86400
+    world.seal()
+    checked = story.check(folder)
+    assert checked.sentence.startswith("failed: 4 of 4, at least 2 each at 2 of the 3 options: so far at 1")
+    assert assess(story.campaign, counted(story, folder), world.clock.now).state == "failed"
+    assert trustees.destroy(folder, checked, world.clock.day) is not None
+
+
+def counted(story: Story, folder: TrusteeFolder) -> ScopeCount:
+    return story.check(folder).report.scopes[story.campaign.scope_id]
 
 
 def test_a_failed_campaign_lets_the_keys_be_destroyed_and_not_before(story: Story) -> None:

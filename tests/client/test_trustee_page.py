@@ -12,6 +12,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client, TestResponse
 
 import chromium
+import manifests
 from contact_story import Story
 from headcount import trustee_commands
 from headcount.trustee_commands import Desk, SilentHandler
@@ -91,6 +92,21 @@ def test_a_trustee_checks_confirms_and_releases(visitor: Visitor) -> None:
     assert story.contacts().those_who("release") == (1,)
     seen = visitor.post("/check").text
     assert "Have published their keys: Trustee 1." in seen
+    assert "There is nothing for you to do." in seen
+
+
+def test_the_page_tells_a_trustee_of_the_quotas(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trustee_commands, "today", lambda: world.clock.day)
+    asked = {"options": manifests.options("Austria", "Belgium"), "quotas": {"each": 2, "options": 2}}
+    story = Story(world, LEDGER, t=1, n=1, threshold=3, **asked)
+    visitor = Visitor(story, tmp_path)
+    story.pledge(1, 2, 3, choice=1)
+    visitor.enter()
+    seen = visitor.post("/check").text
+    assert "Not reached: 3 of 3." in seen
+    assert "Besides, at least 2 each are needed at 2 of the 2 options; 1 have so many now." in seen
     assert "There is nothing for you to do." in seen
 
 

@@ -26,7 +26,12 @@ from headcount_spec.errors import ConfigurationError, CorruptionError, RevisionC
 from headcount_spec.promise import Promise
 from places import Place
 
-SCOPE = manifests.manifest(min_batch=3, freezes="2026-03-01", options=manifests.options("Yes", "No"))
+SCOPE = manifests.manifest(
+    min_batch=3,
+    freezes="2026-03-01",
+    options=manifests.options("Yes", "No"),
+    quotas={"each": 1, "options": 2},
+)
 CLOSED = SCOPE.closes + 1
 CLIENTS = 32
 MACHINES = 4

@@ -6,6 +6,7 @@ import pytest
 
 import ledgers
 import manifests
+import quota_ledgers
 from headcount.catalogue import LANGUAGES, catalogue
 from headcount_node.site import badge
 from headcount_node.site.counted import Counts
@@ -120,6 +121,45 @@ def test_a_ledger_that_does_not_answer_has_reached_nothing() -> None:
     counts = Counts(Ledger([], {}).fetch)
     assert counts.reached_on(CAMPAIGN) is None
     assert not counts.is_closed(CAMPAIGN)
+
+
+QUOTAS = quota_ledgers.campaign()
+
+
+@pytest.mark.parametrize(
+    ("batches", "state", "options", "said"),
+    [
+        (2, "open", {1: 3, 2: 1, 3: 0}, "Options with at least 2: 1. Needed: 2."),
+        (3, "open", {1: 1, 2: 2, 3: 0}, "of 4 needed"),
+        (4, "reached", {1: 2, 2: 2, 3: 0}, "Threshold reached"),
+        (5, "reached", {1: 1, 2: 2, 3: 1}, "Threshold reached"),
+    ],
+)
+def test_with_quotas_the_threshold_alone_is_not_reached(
+    batches: int, state: str, options: dict[int, int], said: str
+) -> None:
+    counts = Counts(ledgers.build(quota_ledgers.story()[:batches]).fetch)
+    found = standing(QUOTAS, counts, at(quota_ledgers.OPENS + 5))
+    assert found.state == state
+    count = counts.of(QUOTAS)
+    assert count is not None
+    assert dict(count.options) == options
+    picture = badge.svg(QUOTAS, count, catalogue("en"), found.is_reached)
+    assert said in picture
+    # The crowd is whole only when nothing is missing.
+    assert ('d="" stroke="#8a8577"' in picture) == (state == "reached")
+    assert badge.png(QUOTAS, count, is_reached=found.is_reached).startswith(b"\x89PNG")
+    for tag in LANGUAGES:
+        first, *_ = lines(QUOTAS, found, catalogue(tag))
+        assert "{" not in first
+    words = catalogue("en")
+    asked = "at least 2 each in 2 of the 3 options"
+    assert (asked in lines(QUOTAS, found, words)[0]) == (state == "open")
+
+
+def test_options_that_do_not_come_to_the_count_are_no_count() -> None:
+    ledger = quota_ledgers.edited(quota_ledgers.WRONG_ROWS["altered"], number=4)
+    assert Counts(ledger.fetch).of(QUOTAS) is None
 
 
 def test_the_badge_says_that_it_is_reached() -> None:

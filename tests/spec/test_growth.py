@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import manifests
 from headcount_spec import archived, pack
 from headcount_spec.archived import Archived
 from headcount_spec.checkpoint import Checkpoint, sign_checkpoint
@@ -16,12 +17,12 @@ from headcount_spec.growth import CountAt, follow
 from headcount_spec.merkle import RootHash, leaf_hash
 from headcount_spec.note import SigningKey
 from headcount_spec.policy import Log, Policy
-from headcount_spec.scope import ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.sequence import Said
 from headcount_spec.totals import encode_totals
 
-SCOPE = ScopeId(bytes([7]) * 32)
+MANIFEST = manifests.manifest()
+SCOPE = MANIFEST.scope_id
 ZERO = bytes(32)
 KEY = SigningKey("ledger.example/log", bytes([9]) * 32)
 POLICY = Policy(logs=(Log(KEY.verification_key),))
@@ -48,7 +49,7 @@ def bent(**changes: Any) -> Seals:
 
 
 def test_the_count_at_each_seal() -> None:
-    growth = follow(sealed(), TOTALS, SCOPE, 7)
+    growth = follow(sealed(), TOTALS, MANIFEST, 7)
     assert growth == (CountAt(0, 2, 100, 2, 2, 2), CountAt(1, 6, 101, 5, 5, 4))
     assert [count.size for count in growth] == [3, 7]
 
@@ -84,13 +85,13 @@ def more() -> tuple[Seals, Sequence[bytes], int]:
 def test_what_contradicts_itself_is_no_growth(name: str) -> None:
     seals, totals, size = BENT[name]()
     with pytest.raises(ProofError):
-        follow(seals, totals, SCOPE, size)
+        follow(seals, totals, MANIFEST, size)
 
 
 def test_totals_that_are_none() -> None:
     totals = [b"junk", TOTALS[1]]
     with pytest.raises(MalformedError, match="totals of batch 0"):
-        follow(sealed(totals), totals, SCOPE, 7)
+        follow(sealed(totals), totals, MANIFEST, 7)
 
 
 def published(key: SigningKey = KEY, size: int = 3) -> bytes:

@@ -354,3 +354,43 @@ def test_a_trustee_is_not_the_organiser() -> None:
     draft = contact_draft(parent)
     draft["contacts"]["key"] = draft["trustees"]["members"][2]["scope_key"]
     assert errors(draft) == [("trustee-is-organiser", "$.trustees.members[2].scope_key")]
+
+
+def with_quotas(each: int, options: int, threshold: int, n: int = 4) -> dict[str, Any]:
+    labels = manifests.options(*"ABCDEFGH"[:n])
+    quotas = {"each": each, "options": options}
+    return {**careful(), "options": labels, "quotas": quotas, "threshold": threshold}
+
+
+@pytest.mark.parametrize(
+    ("each", "options", "threshold", "found"),
+    [
+        (20, 3, 100, set()),
+        (20, 3, 61, set()),
+        (20, 3, 60, {"quotas-above-threshold"}),
+        (9, 3, 100, {"small-quota"}),
+        # Of 77 people who choose one of four, twenty have chosen the same: with 76 it may be nineteen each.
+        (20, 1, 77, {"quotas-say-nothing"}),
+        (20, 1, 76, set()),
+        (20, 2, 77, set()),
+    ],
+)
+def test_quotas_that_say_little_are_named(each: int, options: int, threshold: int, found: set[str]) -> None:
+    draft = with_quotas(each, options, threshold)
+    assert codes(draft) == {"quotas-unchecked", *found}
+    assert errors(draft) == []
+
+
+def test_quotas_lack_what_nobody_has_said() -> None:
+    draft = {**with_quotas(20, 3, 100), "quotas": {"each": 20}}
+    assert ("incomplete", "$.quotas.options") in errors(draft)
+
+
+def test_a_scope_with_quotas_has_no_successor() -> None:
+    one = manifests.manifest(options=manifests.options("A", "B"), quotas={"each": 1, "options": 2})
+    continues = {"scope": one.scope_id.hex(), "seal": 3}
+    two = manifests.draft(issuers=[manifests.issuer(0, token_key=3)], continues=continues)
+    assert errors(two, one) == [("successor-of-quotas", "$.continues")]
+    plain = manifests.manifest(options=manifests.options("A", "B"))
+    two["continues"]["scope"] = plain.scope_id.hex()
+    assert errors(two, plain) == []

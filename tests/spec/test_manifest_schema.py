@@ -30,6 +30,7 @@ BEYOND = {
     "level-two-of-two",
     "opens-after-freezes",
     "freezes-after-closes",
+    "quotas-of-more-options-than-there-are",
     "issuer-url-with-newline",  # Python's $ matches before a newline at the end, ECMA-262's does not
     "notice-key-of-small-order",
     "contacts-key-of-small-order",

@@ -13,10 +13,12 @@ from click.testing import CliRunner
 
 import corrupter
 import ledgers
+import quota_ledgers
 from headcount_ledger.reader.outbox import Outbox
 from headcount_ledger.reader.transport import HttpTransport
 from headcount_spec import webhook
 from headcount_spec.errors import ConfigurationError, MalformedError, UnavailableError
+from headcount_spec.members import Members
 from headcount_spec.pledge import Pledge
 from headcount_spec.scope import Manifest
 from headcount_verifier import VerifierConfig, cli, teller
@@ -361,3 +363,30 @@ def test_settings_that_are_refused(tmp_path: Path, wrong: str):
         path.write_text(text)
         with pytest.raises(ConfigurationError):
             VerifierConfig.from_file(path)
+
+
+def test_quotas_are_told_and_a_change_of_choice_that_moves_them(site: Site, receiver: Receiver):
+    scope = quota_ledgers.campaign()
+    site.scopes = {scope.scope_id: scope}
+    whole = quota_ledgers.story()
+    for batches in range(1, len(whole) + 1):
+        site.ledger = ledgers.build(whole[:batches])
+        told = site.teller()  # a restart each time
+        told.look()
+        deliver(told)
+    bodies = [json.loads(body) for body in receiver.bodies]
+    asked = {"each": 2, "options": 2}
+    assert [(b["type"], b["data"]["batch"], b["data"]["live"]) for b in bodies] == [
+        ("scope.counted", 1, 4),
+        ("scope.counted", 2, 3),
+        ("scope.counted", 3, 4),
+        ("scope.reached", 3, 4),
+        ("scope.counted", 4, 4),
+    ]
+    assert [b["data"]["quotas"] for b in bodies] == [{**asked, "enough": n} for n in (1, 1, 2, 2, 1)]
+
+
+def test_what_was_told_before_there_were_quotas_is_read() -> None:
+    kept = Told(3, 8, 7, is_reached=True).to_json()
+    del kept["enough"]
+    assert Told.from_members(Members(kept, "scope")) == Told(3, 8, 7, is_reached=True)

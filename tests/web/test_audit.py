@@ -13,6 +13,7 @@ import corrupter
 import ledgers
 import manifests
 import nodejs
+import quota_ledgers
 import rules
 from headcount_ledger.audit import AuditReport, Receipt, audit
 from headcount_spec.checkpoint import Checkpoint
@@ -171,6 +172,7 @@ def unusual() -> Iterator[tuple[str, Ledger]]:
     yield "destroyed-keys", rules.after_destruction(*gone)
     yield "successor", rules.successor_from(1)
     yield "slips-within-the-cap", rules.sheets_of(3, 2)
+    yield from quota_ledgers.judged()
     for name, changes in TERMS.items():
         other = manifests.manifest(title=manifests.both(name, name), **changes)
         yield f"terms-{name}", ledgers.build((Batch(OPENS - 1, raw(manifests.manifest_notice(other))),))
@@ -289,6 +291,14 @@ def test_a_sample_tells_what_it_saw_and_what_it_is_worth(auditor: Auditor) -> No
     assert found["scopes"] == {scope: 3}
     # One bundle of three: two thirds could be wrong and not show, and more.
     assert auditor(whole, sample=1)["largestHiddenShare"] == pytest.approx(0.99)
+
+
+def test_a_sample_knows_the_rows_of_options_from_those_of_scopes(auditor: Auditor) -> None:
+    scope = quota_ledgers.campaign().scope_id.hex()
+    found = auditor(ledgers.build(quota_ledgers.story()), sample=1)
+    assert found["scopes"] == {scope: 4}
+    surplus = quota_ledgers.edited(quota_ledgers.with_row(4, 1, 1), number=len(quota_ledgers.story()) - 1)
+    assert auditor(surplus, sample=1) == {"error": "not-found"}
 
 
 def test_a_sample_shows_what_is_wrong_in_what_it_reads(auditor: Auditor) -> None:

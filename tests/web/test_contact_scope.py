@@ -37,14 +37,21 @@ def said(scope: Manifest, i: int, type: str, previous: Notice | None = None) -> 
 
 
 def ledger(
-    *more: Notice, enrolled: int = 3, pledges: int = 0, named: bool = True, scope: Manifest = SCOPE
+    *more: Notice,
+    enrolled: int = 3,
+    pledges: int = 0,
+    named: bool = True,
+    scope: Manifest = SCOPE,
+    campaign: Manifest = CAMPAIGN,
+    choices: tuple[int, ...] = (),
 ) -> Ledger:
-    texts = manifests.text_notices(CAMPAIGN)
-    terms = [manifests.manifest_notice(CAMPAIGN), *texts, *manifests.openings(CAMPAIGN)]
+    texts = manifests.text_notices(campaign)
+    terms = [manifests.manifest_notice(campaign), *texts, *manifests.openings(campaign)]
     contacts = [manifests.manifest_notice(scope), *manifests.text_notices(scope), *manifests.openings(scope)]
-    child = manifests.notice(CAMPAIGN, "organiser", "child", {"scope": scope.scope_id.hex()}, texts[-1])
+    child = manifests.notice(campaign, "organiser", "child", {"scope": scope.scope_id.hex()}, texts[-1])
     signed = [said(scope, i, "enrolment") for i in range(enrolled)]
-    given = [manifests.pledge(CAMPAIGN, number) for number in range(pledges)]
+    given = [manifests.pledge(campaign, number) for number in range(pledges)]
+    given += [manifests.pledge(campaign, number, choice) for number, choice in enumerate(choices)]
     return ledgers.build(
         [
             Batch(OPENS, raw(*terms)),
@@ -104,3 +111,23 @@ def test_a_channel_that_the_organiser_does_not_use_is_refused(tmp_path: Path) ->
 
 def test_a_campaign_is_no_contact_scope(tmp_path: Path) -> None:
     assert both(ledger(), tmp_path, scope=CAMPAIGN) == ["not-found"] * 2
+
+
+WITH_QUOTAS = manifests.manifest(
+    threshold=2,
+    min_batch=1,
+    tiers=None,
+    options=manifests.options("Austria", "Belgium"),
+    quotas={"each": 1, "options": 2},
+)
+LATER = manifests.contact(
+    WITH_QUOTAS, 2, 3, threshold=2, min_batch=1, title=manifests.both("Reach me", "Me joindre")
+)
+
+
+@pytest.mark.parametrize(("choices", "code"), [((1, 1, 1), "ok"), ((1, 2), "closed-scope")])
+def test_contacts_are_taken_until_the_quotas_are_met(
+    tmp_path: Path, choices: tuple[int, ...], code: str
+) -> None:
+    found = ledger(scope=LATER, campaign=WITH_QUOTAS, choices=choices)
+    assert both(found, tmp_path, scope=LATER) == [code] * 2

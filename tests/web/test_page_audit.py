@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+import ledgers
+import quota_ledgers
 import signer
 from headcount_spec.scope import Manifest
 from stage import Stage, Traffic, shot
@@ -165,3 +167,19 @@ def test_what_is_no_ledger_is_said(stage: Stage, page: Any) -> None:
     page.get_by_label("Address of the ledger").fill(f"{stage.url}/nothing")
     page.get_by_role("button", name="Recount", exact=True).click()
     page.get_by_text("That did not work").wait_for()
+
+
+def test_the_page_says_how_quotas_stand(stage: Stage, page: Any, tmp_path: Path) -> None:
+    ledger = ledgers.build(quota_ledgers.story()[:2])
+    (tmp_path / "mirror").mkdir()
+    page.add_init_script("delete window.showDirectoryPicker")
+    page.goto(f"{stage.url}/audit/en")
+    page.locator("details:has(#policy-text) summary").click()
+    page.locator("#policy-text").fill(ledger.policy.to_bytes().decode())
+    page.get_by_label("Choose a folder").set_input_files(ledger.write(tmp_path / "mirror"))
+    page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
+    row = page.locator("tr", has_text="We move together").first.inner_text()
+    assert "4, not reached" in row
+    assert "Options with at least 2: 1. Needed: 2." in row
+    page.get_by_text("to which option somebody belongs is only what they say themselves").wait_for()
+    shot(page, "audit-quotas")

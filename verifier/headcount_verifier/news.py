@@ -1,7 +1,7 @@
 """What there is to tell about the counts, from one look at the ledger to the next.
 
-    scope.counted  a new batch has moved the count of a scope
-    scope.reached  the threshold was reached at a seal in time
+    scope.counted  a new batch has moved the count of a scope, or how many of its options have enough
+    scope.reached  the threshold was reached at a seal in time, and the quotas met
     scope.failed   the last day on which it could be reached is over
     scope.closed   the same day of a scope that was reached
 
@@ -23,7 +23,8 @@ from headcount_spec import jcs
 from headcount_spec.errors import MalformedError
 from headcount_spec.members import Members
 from headcount_spec.merkle import leaf_hash
-from headcount_spec.scope import Manifest
+from headcount_spec.quotas import enough_at, option_counts
+from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.text import format_day
 
@@ -49,6 +50,7 @@ class Told:
     live: int = 0
     is_reached: bool = False
     is_over: bool = False
+    enough: int = 0  # options that have what the quotas ask
 
     @classmethod
     def from_members(cls, members: Members) -> Told:
@@ -63,6 +65,7 @@ class Told:
             members.integer("live", 0),
             members.boolean("is_reached"),
             members.boolean("is_over"),
+            members.integer("enough", 0) if members.has("enough") else 0,
         )
         members.finish()
         return told
@@ -73,6 +76,7 @@ class Told:
             "batch": self.batch,
             "gross": self.gross,
             "live": self.live,
+            "enough": self.enough,
             "is_reached": self.is_reached,
             "is_over": self.is_over,
         }
@@ -89,23 +93,27 @@ def tell(manifest: Manifest, view: LedgerView, today: int, told: Told) -> tuple[
     view.check_terms(manifest)
     data = view.entry(view.size - 1)
     seal = Seal.from_bytes(data)
-    gross, live = totals_at(view, seal).get(manifest.scope_id, (0, 0))
+    totals = totals_at(view, seal)
+    gross, live = totals.get(manifest.scope_id, (0, 0))
+    enough = _enough(manifest, totals)
     news: list[News] = []
-    after = replace(told, batch=seal.batch, gross=gross, live=live)
-    if seal.batch > told.batch and (gross, live) != (told.gross, told.live):
+    after = replace(told, batch=seal.batch, gross=gross, live=live, enough=enough)
+    if seal.batch > told.batch and (gross, live, enough) != (told.gross, told.live, told.enough):
         hash = leaf_hash(data).hex()
-        news.append(_news(manifest, COUNTED, seal.batch, seal.day, gross=gross, live=live, seal=hash))
+        counts: dict[str, int | str] = {"gross": gross, "live": live, "seal": hash}
+        news.append(_news(manifest, COUNTED, seal.batch, seal.day, enough, **counts))
     if seal.batch > told.batch and not told.is_reached:
         found = find_reached(view, manifest, told.batch)
         if found is not None:
             first = found.reached
             hash = first.seal.hex()
-            news.append(_news(manifest, REACHED, first.batch, first.day, live=first.live, seal=hash))
+            then = _enough(manifest, totals_at(view, Seal.from_bytes(view.entry(found.index))))
+            news.append(_news(manifest, REACHED, first.batch, first.day, then, live=first.live, seal=hash))
             after = replace(after, is_reached=True)
     if not told.is_over and today > manifest.deadline_day:
         ended = CLOSED if after.is_reached else FAILED
         day = manifest.deadline_day + 1
-        news.append(_news(manifest, ended, seal.batch, day, gross=gross, live=live))
+        news.append(_news(manifest, ended, seal.batch, day, enough, gross=gross, live=live))
         after = replace(after, is_over=True)
     return news, after
 
@@ -113,8 +121,17 @@ def tell(manifest: Manifest, view: LedgerView, today: int, told: Told) -> tuple[
 _RANKS = {COUNTED: 0, REACHED: 1, FAILED: 2, CLOSED: 2}
 
 
-def _news(manifest: Manifest, type: str, batch: int, day: int, **data: int | str) -> News:
-    scope = manifest.scope_id.hex()
+def _enough(manifest: Manifest, totals: Mapping[ScopeId, tuple[int, int]]) -> int:
+    if manifest.quotas is None:
+        return 0
+    return enough_at(manifest.quotas, option_counts(manifest, totals))
+
+
+def _news(manifest: Manifest, type: str, batch: int, day: int, enough: int, **data: int | str) -> News:
+    scope, quotas = manifest.scope_id.hex(), manifest.quotas
+    asked: dict[str, Any] = {}
+    if quotas is not None:
+        asked = {"quotas": {"each": quotas.each, "options": quotas.options, "enough": enough}}
     # A scope is reached and ends once, whatever batch is the newest when that is seen.
     named = f"{type}\n{scope}\n{batch if type == COUNTED else ''}"
     value: Mapping[str, Any] = {
@@ -125,6 +142,7 @@ def _news(manifest: Manifest, type: str, batch: int, day: int, **data: int | str
             "ledger": manifest.ledger.origin,
             "level": manifest.level,
             "threshold": manifest.threshold,
+            **asked,
             "batch": batch,
             "day": format_day(day),
             **data,

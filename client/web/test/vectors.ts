@@ -40,6 +40,8 @@ import {
   tokenInput,
 } from "../src/protocol/token.ts";
 import { decodeTotals, encodeTotals } from "../src/protocol/totals.ts";
+import { enoughAt, optionId } from "../src/protocol/options.ts";
+import { isEnough, missingFor, optionCounts } from "../src/protocol/quotas.ts";
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Case = Record<string, any>;
@@ -362,6 +364,23 @@ export const CHECKS: Record<string, Check> = {
     } else {
       await verify(key, fromHex(item.msg), fromHex(item.sig));
     }
+  },
+
+  "quotas.json"(item) {
+    if (item.operation === "row") {
+      same(item, { id: optionId(item.scope_id, item.option) });
+      return;
+    }
+    const manifest = parseManifest(octets(item, "manifest"));
+    const totals = decodeTotals(fromHex(item.totals));
+    const counts = optionCounts(manifest, totals);
+    const { quotas, scope } = manifest;
+    same(item, {
+      options: Object.fromEntries(Array.from(counts, ([option, live]) => [String(option), live])),
+      enough: quotas ? enoughAt(quotas, counts.values()) : null,
+      missing: quotas ? missingFor(quotas, counts.values()) : null,
+      reached: isEnough(manifest, totals.get(scope)?.live ?? 0, counts, item.day),
+    });
   },
 
   "fingerprints.json"(item) {

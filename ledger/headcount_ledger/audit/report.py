@@ -9,8 +9,9 @@ from typing import Any
 from headcount_ledger.audit.fault import Fault
 from headcount_ledger.audit.receipt import ReceiptState
 from headcount_ledger.audit.scopes import Issuance, Reached, ScopeRecount
+from headcount_spec.quotas import enough_at
 from headcount_spec.scope import ScopeId
-from headcount_spec.terms import Continues
+from headcount_spec.terms import Continues, Quotas
 from headcount_spec.text import format_day
 
 
@@ -48,6 +49,7 @@ class ScopeCount:
     closed_in: int | None  # number of the closing batch
     issuers: tuple[str, ...]  # all of them must sign
     continues: Continues | None = None
+    quotas: Quotas | None = None
     parts: tuple[Part, ...] = ()  # of the total, the oldest first; empty unless it continues another
 
     @classmethod
@@ -73,6 +75,7 @@ class ScopeCount:
             closed_in=scope.closed_in,
             issuers=tuple(scope.issuer_names()),
             continues=manifest.continues,
+            quotas=manifest.quotas,
         )
 
     @property
@@ -99,12 +102,20 @@ class ScopeCount:
             "parent": self.parent.hex() if self.parent else None,
             "choices": {str(choice): number for choice, number in sorted(self.choices.items())},
             "threshold": self.threshold,
+            **self._quotas(),
             "reached": {"batch": reached.batch, "day": format_day(reached.day)} if reached else None,
             "opens": format_day(self.opens),
             "closes": format_day(self.closes),
             "closed": self.closed,
             **(total if self.parts else {}),
         }
+
+    def _quotas(self) -> dict[str, Any]:
+        if self.quotas is None:
+            return {}
+        each, options = self.quotas.each, self.quotas.options
+        enough = enough_at(self.quotas, self.choices)
+        return {"quotas": {"each": each, "options": options, "enough": enough}}
 
 
 @dataclass(frozen=True, slots=True)

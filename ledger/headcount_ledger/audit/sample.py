@@ -22,6 +22,7 @@ from headcount_spec.merkle import leaf_hash, verify_inclusion
 from headcount_spec.notice import Notice, manifest_of
 from headcount_spec.pledge import Pledge
 from headcount_spec.policy import Policy
+from headcount_spec.quotas import option_id
 from headcount_spec.scope import ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.text import parse_decimal
@@ -137,13 +138,27 @@ class _Sample:
         totals = self._files.read(totals_path(seal.batch), batch=seal.batch)
         try:
             if totals is not None and hashlib.sha256(totals).digest() == seal.totals:
-                return dict(decode_totals(totals))
+                return self._scopes_of(decode_totals(totals))
         except MalformedError:
             pass
         if totals is not None:
             detail = f"{totals_path(seal.batch)} is not the file whose hash the seal has"
             self._faults.add("edited-count", detail, batch=seal.batch)
         return {}
+
+    def _scopes_of(self, totals: dict[ScopeId, tuple[int, int]]) -> dict[ScopeId, tuple[int, int]]:
+        """The rows of scopes, without those of their options."""
+        options: set[ScopeId] = set()
+        scopes = {}
+        # No option has more pledges than its scope, so terms are asked for before their options come.
+        for row, counts in sorted(totals.items(), key=lambda item: -item[1][0]):
+            if row in options:
+                continue
+            scopes[row] = counts
+            judge = self._judge(row)
+            if judge is not None and judge.manifest.quotas is not None:
+                options.update(option_id(row, option.number) for option in judge.manifest.options)
+        return {row: counts for row, counts in scopes.items() if row not in options}
 
     def check(self, index: int) -> int:
         """Verify one entry; 1 if it is a pledge."""

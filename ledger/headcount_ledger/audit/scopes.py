@@ -20,6 +20,7 @@ from headcount_spec.errors import (
 )
 from headcount_spec.merkle import LeafHash
 from headcount_spec.notice import Notice, author, verify_notice
+from headcount_spec.quotas import is_enough
 from headcount_spec.scope import WITHDRAWN, Manifest
 from headcount_spec.text import format_day
 
@@ -46,7 +47,7 @@ class CountedPledge:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The first seal at which the threshold was reached; it is permanent."""
+    """The first seal at which the threshold was reached and the quotas met; it is permanent."""
 
     batch: int
     day: int
@@ -311,10 +312,5 @@ class ScopeRecount:
                 )
         # What opens contacts is that their parent is reached; how many were left is no condition.
         counts = manifest.kind != "contact"
-        if (
-            counts
-            and self.reached is None
-            and self.live >= manifest.threshold
-            and day <= manifest.deadline_day
-        ):
+        if counts and self.reached is None and is_enough(manifest, self.live, self.choices, day):
             self.reached = Reached(batch, day)

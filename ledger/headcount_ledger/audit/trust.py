@@ -67,6 +67,11 @@ def _about(scope: ScopeRecount, known: dict[str, ScopeRecount]) -> list[str]:
     absent = sorted(set(manifest.texts) - scope.texts)
     if absent and scope.gross:
         said.append(f"{title}: of the text in {', '.join(absent)} the ledger holds only the hash.")
+    if manifest.quotas is not None:
+        said.append(
+            f"{title}: to which option somebody belongs is only what they say themselves; "
+            "nobody has checked it."
+        )
     parent = known.get(manifest.parent.hex()) if manifest.parent else None
     if parent is not None and manifest.scope_id.hex() not in parent.children:
         said.append(f"{title}: {parent.manifest.title_text} does not name it among its scopes.")

@@ -15,6 +15,7 @@ from headcount_spec.errors import MalformedError, NotFoundError, ProtocolError
 from headcount_spec.merkle import LeafHash, leaf_hash
 from headcount_spec.notice import Notice, author, manifest_of
 from headcount_spec.pledge import Pledge
+from headcount_spec.quotas import option_id
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
@@ -145,6 +146,22 @@ class RowCheck:
             if found != number:
                 self._findings.add(code, table.name, f"{found} rows for {number} {what}")
 
+    def _check_options(self, totals: dict[ScopeId, tuple[int, int]]) -> None:
+        """The rows of options against the published ones, which the audit compares with the entries."""
+        published = {
+            (scope, option): live
+            for scope, manifest in self._manifests.items()
+            for option, live in _options(manifest, totals).items()
+            if live
+        }
+        stored = sealed.options(self._tx)
+        for scope, option in sorted(published.keys() | stored.keys()):
+            if published.get((scope, option)) != stored.get((scope, option)):
+                place = f"scope {scope.hex()}"
+                self._findings.add(
+                    "wrong-scope", place, f"its count at option {option} is not the published one"
+                )
+
     def _check_scopes(self, fetch: Fetch) -> None:
         totals: dict[ScopeId, tuple[int, int]] = {}
         if self._head.batches:
@@ -152,6 +169,7 @@ class RowCheck:
                 totals = decode_totals(fetch(totals_path(self._head.batches - 1)))
             except (MalformedError, NotFoundError):
                 return  # the audit names it
+        self._check_options(totals)
         for row in self._tx.execute(select(schema.scopes)):
             manifest = self._manifests.get(row.scope)
             place = f"scope {bytes(row.scope).hex()}"
@@ -167,3 +185,10 @@ class RowCheck:
                 is_due = self._day > manifest.closes or self._head.day > manifest.closes
                 detail = "" if is_due else "before its closing day"
                 self._findings.add("planned-closing" if is_due else "wrong-scope", place, detail)
+
+
+def _options(manifest: Manifest, totals: dict[ScopeId, tuple[int, int]]) -> dict[int, int]:
+    if manifest.quotas is None:
+        return {}
+    rows = ((option.number, option_id(manifest.scope_id, option.number)) for option in manifest.options)
+    return {option: totals.get(row, (0, 0))[1] for option, row in rows}

@@ -1,5 +1,7 @@
 """Where a campaign was reached: its first seal with enough live pledges, read from the end of a ledger.
 
+Enough is the threshold, and what quotas ask for where the terms have any.
+
 Each seal is proven to be in the tree, names the batch before it by its hash, and has the hash of the
 totals. That the totals are what the entries give is the audit's question.
 """
@@ -14,6 +16,7 @@ from headcount_ledger.reader.view import LedgerView
 from headcount_spec.certificate import Reached
 from headcount_spec.errors import ProofError
 from headcount_spec.merkle import LeafHash, leaf_hash
+from headcount_spec.quotas import is_enough, option_counts
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.totals import decode_totals, totals_path
@@ -70,7 +73,7 @@ def totals_at(view: LedgerView, seal: Seal) -> dict[ScopeId, tuple[int, int]]:
 
 
 def find_reached(view: LedgerView, manifest: Manifest, after: int = -1) -> ReachedAt | None:
-    """The first seal at which a campaign's threshold was reached in time; None as long as it was not.
+    """The first seal at which a campaign was reached in time; None as long as it was not.
 
     Protocol, Section 4.8. Batches up to after are known not to have reached it, and are not read.
 
@@ -82,10 +85,11 @@ def find_reached(view: LedgerView, manifest: Manifest, after: int = -1) -> Reach
         seal = placed.seal
         if seal.batch <= after:
             break
-        gross, live = totals_at(view, seal).get(manifest.scope_id, (0, 0))
+        totals = totals_at(view, seal)
+        gross, live = totals.get(manifest.scope_id, (0, 0))
         if gross == 0:
             break  # it never falls, so there were none before either
-        if live >= manifest.threshold and seal.day <= manifest.deadline_day:
+        if is_enough(manifest, live, option_counts(manifest, totals), seal.day):
             reached = Reached(manifest.scope_id, placed.hash, seal.batch, live, seal.day)
             first = ReachedAt(placed.index, reached)
     return first

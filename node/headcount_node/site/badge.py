@@ -12,9 +12,11 @@ from html import escape
 from PIL import Image, ImageDraw, ImageFont
 
 from headcount.catalogue import Catalogue
+from headcount.quota_words import standing_in
 from headcount_node.site.counted import Count
-from headcount_node.site.crowd import crowd
+from headcount_node.site.crowd import Crowd, crowd
 from headcount_node.site.wording import level
+from headcount_spec.quotas import is_met
 from headcount_spec.scope import Manifest
 
 WIDTH, HEIGHT = 440, 168
@@ -42,8 +44,10 @@ def svg(manifest: Manifest, count: Count | None, words: Catalogue, is_reached: b
     needed = words.text("count.of", threshold=words.number(manifest.threshold))
     if is_reached:
         needed = words.text("counter.reached")
+    elif count is not None and manifest.quotas is not None and count.live >= manifest.threshold:
+        needed = standing_in(manifest.quotas, count.options, words)
     live = count.live if count else 0
-    dots = crowd(live, manifest.threshold)
+    dots = crowd(live, manifest.threshold, is_short=_is_short(manifest, count) and not is_reached)
     tag = words.language if words.language in manifest.title else manifest.language
     title = " ".join(manifest.title[tag].split())
     rtl = words.direction == "rtl"
@@ -71,7 +75,7 @@ def svg(manifest: Manifest, count: Count | None, words: Catalogue, is_reached: b
     )
 
 
-def png(manifest: Manifest, count: Count | None, scale: int = 2) -> bytes:
+def png(manifest: Manifest, count: Count | None, scale: int = 2, is_reached: bool = False) -> bytes:
     """The badge without words: the count, the threshold, the crowd. For where SVG is not taken."""
     image = Image.new("RGB", (WIDTH * scale, HEIGHT * scale), _PAPER)
     draw = ImageDraw.Draw(image)
@@ -85,14 +89,18 @@ def png(manifest: Manifest, count: Count | None, scale: int = 2) -> bytes:
     draw.text(
         (20 * scale + at - 20 * scale, 78 * scale), f"/ {manifest.threshold:,}", _INK, small, anchor="ls"
     )
-    _dots(draw, count.live if count else 0, manifest.threshold, scale)
+    is_short = _is_short(manifest, count) and not is_reached
+    _dots(draw, crowd(count.live if count else 0, manifest.threshold, is_short=is_short), scale)
     data = io.BytesIO()
     image.save(data, "PNG", optimize=True)
     return data.getvalue()
 
 
-def _dots(draw: ImageDraw.ImageDraw, live: int, threshold: int, scale: int) -> None:
-    picture = crowd(live, threshold)
+def _is_short(manifest: Manifest, count: Count | None) -> bool:
+    return count is not None and not is_met(manifest.quotas, count.options)
+
+
+def _dots(draw: ImageDraw.ImageDraw, picture: Crowd, scale: int) -> None:
     for path, colour, radius in ((picture.empty, _EMPTY, 1.5), (picture.full, _ACCENT, 3.5)):
         for point in path.split("M")[1:]:
             x, y = (int(part) for part in point.removesuffix("h0").split())

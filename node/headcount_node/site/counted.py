@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headcount.scope_view import find_scope
 from headcount_ledger.reader.reached import find_reached, seals, totals_at
 from headcount_ledger.reader.view import LedgerView, open_ledger
 from headcount_spec.errors import NotFoundError, ProtocolError
+from headcount_spec.quotas import option_counts
 from headcount_spec.scope import Manifest, ScopeId
 from headcount_spec.seal import Seal
 from headcount_spec.terms import Continues
@@ -30,6 +31,7 @@ class Count:
     batch: int
     day: int  # of the batch
     size: int  # entries of the ledger
+    options: Mapping[int, int] = field(default_factory=dict)  # live pledges of each; only with quotas
 
     @property
     def withdrawn(self) -> int:
@@ -71,10 +73,11 @@ class Counts:
         """The verified count; None where the ledger does not answer, has no batch, or does not verify."""
         try:
             seen = self._look(manifest)
+            options = option_counts(manifest, seen.totals)
         except (ProtocolError, OSError):
             return None
         gross, live = seen.totals.get(manifest.scope_id, (0, 0))
-        return Count(gross, live, seen.seal.batch, seen.seal.day, seen.view.size)
+        return Count(gross, live, seen.seal.batch, seen.seal.day, seen.view.size, options)
 
     def before(self, manifest: Manifest) -> int | None:
         """The count of what the terms continue, at the seals that they name; None if they continue nothing.

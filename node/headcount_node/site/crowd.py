@@ -19,9 +19,12 @@ class Crowd:
     height: int = ROWS * STEP
 
 
-def crowd(live: int, threshold: int) -> Crowd:
-    """The picture of a count: never empty with somebody in it, never full before the threshold."""
-    filled = min(DOTS, live * DOTS // threshold)
+def crowd(live: int, threshold: int, *, is_short: bool = False) -> Crowd:
+    """The picture of a count: never empty with somebody in it, never full before it is enough.
+
+    is_short: something else than the threshold is missing.
+    """
+    filled = min(DOTS - 1 if is_short else DOTS, live * DOTS // threshold)
     if live and not filled:
         filled = 1
     # Column by column, as a room fills from one side.

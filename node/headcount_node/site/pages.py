@@ -22,9 +22,10 @@ from flask import Blueprint, Response, render_template, request
 
 from headcount import assurance
 from headcount.catalogue import LANGUAGES, Catalogue, catalogue, choose
+from headcount.quota_words import asked_in, standing_in
 from headcount_node.site import badge
 from headcount_node.site.assets import Assets
-from headcount_node.site.counted import Counts
+from headcount_node.site.counted import Count, Counts
 from headcount_node.site.crowd import crowd
 from headcount_node.site.headers import protect
 from headcount_node.site.standing import lines, standing
@@ -36,8 +37,8 @@ from headcount_spec.text import day_of, decode_hex
 from headcount_verifier import Redeemer
 from headcount_verifier.manifests import policy_of
 
-SIGN_MESSAGES = ("app.", "contact.", "error.", "check.done_tab", "check.copy")
-AUDIT_MESSAGES = ("audit.", "error.", "trust.", "app.checking")
+SIGN_MESSAGES = ("app.", "contact.", "quotas.needed", "error.", "check.done_tab", "check.copy")
+AUDIT_MESSAGES = ("audit.", "quotas.standing", "error.", "trust.", "app.checking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,8 @@ def pages_blueprint(site: Site) -> Blueprint:
     @pages.get("/badge/<scope>.png")
     def badge_png(scope: str) -> Response:
         manifest = _manifest(site, scope)
-        return _image(badge.png(manifest, site.counts.of(manifest)), "image/png")
+        reached = site.counts.reached_on(manifest) is not None
+        return _image(badge.png(manifest, site.counts.of(manifest), is_reached=reached), "image/png")
 
     @pages.errorhandler(ProtocolError)
     def refused(error: ProtocolError) -> Response:
@@ -205,6 +207,10 @@ def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
     live = here + (before or 0)
     share = min(1.0, live / manifest.threshold)
     stands = standing(manifest, site.counts, int(site.clock()))
+    quotas = _quotas(manifest, count, words, tag)
+    # The sum with what is continued may be enough too; where there are quotas nothing is continued.
+    sum_is_enough = count is not None and quotas is None and live >= manifest.threshold
+    is_reached = stands.is_reached or sum_is_enough
     return {
         "manifest": manifest,
         "state": stands.state,
@@ -217,9 +223,27 @@ def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
         "level": level(manifest, live, words),
         "threshold": words.number(manifest.threshold),
         "percent": words.percent(int(share * 100) / 100),
-        "crowd": crowd(live, manifest.threshold),
-        "is_reached": stands.is_reached or (count is not None and live >= manifest.threshold),
+        "crowd": crowd(live, manifest.threshold, is_short=bool(quotas) and not is_reached),
+        "is_reached": is_reached,
+        "quotas": quotas,
         "closed": day_of(int(site.clock())) > manifest.closes,
+    }
+
+
+def _quotas(manifest: Manifest, count: Count | None, words: Catalogue, tag: str) -> dict[str, Any] | None:
+    """What is asked for by option, and how each option stands."""
+    quotas = manifest.quotas
+    if quotas is None:
+        return None
+    rows = []
+    for option in manifest.options:
+        live = count.options[option.number] if count else 0
+        rows.append((option.label[tag], words.number(live), live >= quotas.each))
+    return {
+        "asked": asked_in(quotas, len(manifest.options), words),
+        "standing": standing_in(quotas, count.options, words) if count else None,
+        "each": words.number(quotas.each),
+        "rows": rows,
     }
 
 
@@ -244,6 +268,7 @@ def _sealed(site: Site, contacts: Manifest, campaign: Manifest, words: Catalogue
             t=words.number(trustees.t),
             total=words.number(len(trustees.members)),
         ),
+        "quotas": asked_in(campaign.quotas, len(campaign.options), words) if campaign.quotas else None,
         "trustees": [trustee.name for trustee in trustees.members],
     }
 

@@ -43,13 +43,17 @@ def standing(manifest: Manifest, counts: Counts, now: int) -> Standing:
 
 def lines(manifest: Manifest, found: Standing, words: Catalogue) -> list[str]:
     """What a page says of it."""
-    said = [
-        words.text(
-            f"state.{found.state}",
-            date=words.day(_day_of(manifest, found)),
-            threshold=words.number(manifest.threshold),
-        )
-    ]
+    names = {
+        "date": words.day(_day_of(manifest, found)),
+        "threshold": words.number(manifest.threshold),
+    }
+    key = f"state.{found.state}"
+    if found.state == assurance.OPEN and manifest.quotas is not None:
+        key = "state.open_quotas"
+        names["each"] = words.number(manifest.quotas.each)
+        names["options"] = words.number(manifest.quotas.options)
+        names["total"] = words.number(len(manifest.options))
+    said = [words.text(key, None, **names)]
     if found.days_left and found.state in (assurance.DRAFT, assurance.OPEN, assurance.REACHED):
         said.append(words.text("state.days", found.days_left))
     return said

@@ -56,6 +56,7 @@ _WRONG: tuple[tuple[str, str, Any], ...] = (
     ("threshold-zero", "threshold", 0),
     ("threshold-as-text", "threshold", "5"),
     ("options-empty", "options", []),
+    ("quotas-without-options", "quotas", {"each": 2, "options": 1}),
     ("tiers-as-object", "tiers", {"count": 3}),
     ("action-zone-in-lower-case", "action.time_zone", "europe/paris"),
     ("action-zone-as-offset", "action.time_zone", "+01:00"),
@@ -154,6 +155,10 @@ def _good() -> list[Case]:
         _ok("returning", manifests.manifest(issuers=[manifests.issuer(0) | {"returning": ["passkey"]}])),
         _ok("without-optional-members", manifests.manifest(tiers=None, action=None)),
         _ok("round-with-options", manifests.manifest(kind="round", options=manifests.options("A", "B", "C"))),
+        _ok("quotas", _quotas(2, 3)),
+        _ok("quotas-of-one-option", _quotas(2, 1)),
+        _ok("quotas-in-a-round", _quotas(1, 2, kind="round")),
+        _ok("quotas-beside-trustees", _quotas(2, 2, trustees=manifests.trustees(2, 3))),
         _ok("contact-with-trustees", sealed),
         _ok("sealed-round", manifests.manifest(kind="round", trustees=manifests.trustees(2, 3))),
         _ok("checkin-of-parent", manifests.manifest(kind="checkin", parent=campaign.scope_id.hex())),
@@ -192,6 +197,12 @@ def _bad_lists() -> list[Case]:
     def tiers(*counts: int) -> Edit:
         effect = manifests.both("A letter", "Une lettre")
         return lambda draft: draft.update(tiers=[{"count": count, "effect": effect} for count in counts])
+
+    def quotas(value: Any, **changes: Any) -> Edit:
+        options = manifests.options("A", "B", "C")
+        return lambda draft: draft.update(options=options, quotas=value, **changes)
+
+    two = {"each": 2, "options": 2}
 
     def trustees(edit: Edit) -> Edit:
         def change(draft: dict[str, Any]) -> None:
@@ -252,6 +263,17 @@ def _bad_lists() -> list[Case]:
         _fails("tiers-equal", tiers(3, 3)),
         _fails("tiers-descending", tiers(4, 3)),
         _fails("tier-of-zero", tiers(0)),
+        _fails("quotas-as-number", quotas(2)),
+        _fails("quotas-without-each", quotas({"options": 2})),
+        _fails("quotas-without-number-of-options", quotas({"each": 2})),
+        _fails("quotas-each-none", quotas({"each": 0, "options": 2})),
+        _fails("quotas-each-as-text", quotas({"each": "2", "options": 2})),
+        _fails("quotas-of-no-option", quotas({"each": 2, "options": 0})),
+        _fails("quotas-of-more-options-than-there-are", quotas({"each": 2, "options": 4})),
+        _fails("quotas-with-unknown-member", quotas({**two, "of": 3})),
+        _fails("quotas-in-a-checkin", quotas(two, kind="checkin", parent="00" * 32)),
+        _fails("quotas-in-a-sealed-round", quotas(two, kind="round", trustees=manifests.trustees(2, 3))),
+        _fails("quotas-in-a-scope-that-continues", quotas(two, continues={"scope": "00" * 32, "seal": 7})),
         _fails("parent-missing-for-checkin", lambda draft: draft.update(kind="checkin")),
         _fails("parent-missing-for-eligible", lambda draft: draft.update(eligible="parent-token-holders")),
         _fails("contact-without-trustees", lambda draft: draft.update(kind="contact", parent="00" * 32)),
@@ -290,6 +312,13 @@ def _bad_bytes() -> list[Case]:
         fails("a-list", MalformedError, **text("manifest", b"[" + raw + b"]")),
     ]
     return cases
+
+
+def _quotas(each: int, options: int, **changes: Any) -> Manifest:
+    quotas = {"each": each, "options": options}
+    labels = manifests.options("A", "B", "C")
+    made: Manifest = manifests.manifest(options=labels, quotas=quotas, **changes)
+    return made
 
 
 def _zone(name: str) -> dict[str, Any]:

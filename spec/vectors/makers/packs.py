@@ -10,6 +10,7 @@ from typing import Any
 
 import ledgers
 import manifests
+import quota_ledgers
 from headcount_spec import jcs
 from headcount_spec.archived import Archived
 from headcount_spec.checkpoint import parse_checkpoint
@@ -44,7 +45,7 @@ def make() -> dict[str, Any]:
     return {
         "about": "Proof packs (Protocol, Section 4.12), under a policy.",
         "source": "Made by makers/packs.py.",
-        "cases": [*_proven(), *_left_out(), *_forged(), *_lied(), *_malformed()],
+        "cases": [*_proven(), *_left_out(), *_forged(), *_lied(), *_quotas(), *_malformed()],
     }
 
 
@@ -279,6 +280,53 @@ def _lied() -> list[Case]:
         built("issuance-below-the-count", ProofError, few),
         built("closed-after-the-deadline", ProofError, late),
     ]
+
+
+def _quotas() -> list[Case]:
+    """A campaign with quotas by option, and rows of options that contradict it."""
+    scope, story = quota_ledgers.campaign(), quota_ledgers.story()
+    whole = ledgers.build(story)
+    plain = manifests.manifest(
+        title=manifests.both("Beside", "À côté"), issuers=[manifests.issuer(0, token_key=6)], min_batch=1
+    )
+    beside = quota_ledgers.terms(plain)
+    beside.entries += story[0].entries
+    counted = Batch(story[1].day, [*story[1].entries, manifests.pledge(plain, 40).to_bytes()])
+    neighbours = ledgers.build([beside, counted])
+    proven = {
+        "quotas-met": (whole, scope),
+        "threshold-without-quotas": (ledgers.build(story[:2]), scope),
+        "quotas-without-threshold": (ledgers.build(story[:3]), scope),
+        "beside-a-scope-with-quotas": (neighbours, plain),
+    }
+    cases = []
+    for name, (ledger, terms) in proven.items():
+        pack = _pack(ledger, terms)
+        cases.append(ok(name, **_case(pack, ledger), **_found(pack, ledger.policy)))
+
+    def built(name: str, error: type[ProtocolError], ledger: Ledger) -> Case:
+        leaves = _indices(ledger, scope)
+        seals = [Seal.from_bytes(ledger.leaves[i]) for i in leaves if ledger.leaves[i][:1] == b"\x02"]
+        files = tuple(dict.fromkeys(ledger.files[f"totals/{seal.batch}"] for seal in seals))
+        kept: tuple[Archived, ...] = (Archived(3, ledger.files["checkpoints/3"]),)
+        if len(ledger.batches) > len(story):
+            kept += (Archived(len(story), ledger.files[f"checkpoints/{len(story)}"]),)
+        pack = Pack(scope.scope_id, (), (), files, kept, ledger.files["checkpoint"])
+        return fails(name, error, **_case(_shown(pack, ledger, leaves), ledger))
+
+    for wrong in ("missing", "altered", "altered-on-one-side", "surplus"):
+        edited = quota_ledgers.edited(quota_ledgers.WRONG_ROWS[wrong])
+        cases.append(built(f"option-row-{wrong}", MalformedError, edited))
+    body = {"title": {"en": "News"}, "text": {"en": "It is done."}}
+    update = manifests.notice(scope, "organiser", "update", body, manifests.text_notices(scope)[-1])
+    ended = [*story, quota_ledgers.closing(scope), Batch(manifests.CLOSES + 2, ledgers.raw(update))]
+    moved = ledgers.build(
+        ended,
+        edit_totals=lambda at, rows: (
+            quota_ledgers.with_row(1, 2, 2)(quota_ledgers.without(3)(rows)) if at == len(ended) - 1 else rows
+        ),
+    )
+    return [*cases, built("options-change-after-the-closing", ProofError, moved)]
 
 
 def _malformed() -> list[Case]:

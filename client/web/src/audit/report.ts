@@ -1,5 +1,6 @@
 // What an audit found: the counts, the faults, and whom the number still trusts.
 import { hex, type Bytes } from "../protocol/bytes.ts";
+import { enoughAt } from "../protocol/options.ts";
 import { titleText } from "../protocol/scope.ts";
 import { formatDay } from "../protocol/text.ts";
 import type { Fault } from "./fault.ts";
@@ -28,12 +29,20 @@ export interface ScopeCount {
   readonly parent: string | null;
   readonly choices: Readonly<Record<string, number>>; // option → live pledges; empty without options
   readonly threshold: number;
+  readonly quotas?: QuotaStanding; // where the terms have any
   readonly reached: { readonly batch: number; readonly day: string } | null;
   readonly opens: string;
   readonly closes: string;
   readonly closed: boolean; // its closing batch is there
   readonly total?: number; // the count with what the scope continues; of successors only
   readonly parts?: readonly Part[]; // of the total, the oldest first
+}
+
+/** What the terms ask for by option, and how many options have it now. */
+export interface QuotaStanding {
+  readonly each: number;
+  readonly options: number;
+  readonly enough: number;
 }
 
 /** What one scope of a chain of successors adds to the total. Protocol, Section 4.8. */
@@ -45,6 +54,7 @@ export interface Part {
 
 function scopeCount(scope: ScopeRecount): ScopeCount {
   const { manifest, tally } = scope;
+  const { quotas } = manifest;
   const { reached } = tally;
   return {
     count: scope.live,
@@ -56,6 +66,7 @@ function scopeCount(scope: ScopeRecount): ScopeCount {
     parent: manifest.parent ? hex(manifest.parent) : null,
     choices: Object.fromEntries(manifest.options.map(({ number }) => [String(number), tally.choices.get(number) ?? 0])),
     threshold: manifest.threshold,
+    ...(quotas && { quotas: { ...quotas, enough: enoughAt(quotas, tally.choices.values()) } }),
     reached: reached ? { batch: reached.batch, day: formatDay(reached.day) } : null,
     opens: formatDay(manifest.opens),
     closes: formatDay(manifest.closes),

@@ -4,13 +4,14 @@
 // many bundles, drawn at random after the checkpoint was signed, are verified signature by signature. What no sample
 // shows: that a token counts twice, and that totals follow from the entries. The report says so, and never says "proven".
 import { concat, equal, type Bytes } from "../protocol/bytes.ts";
-import { ProofError } from "../protocol/errors.ts";
+import { NotFoundError, ProofError } from "../protocol/errors.ts";
 import { leafHash, nodeHash, root as rootOf, verifyInclusion } from "../protocol/merkle.ts";
+import { optionId } from "../protocol/options.ts";
 import type { Policy } from "../protocol/policy.ts";
 import { parseSeal } from "../protocol/seal.ts";
 import { sha256 } from "../protocol/sha256.ts";
 import { TILE_WIDTH, type Fetch } from "../protocol/tile.ts";
-import { decodeTotals, totalsPath } from "../protocol/totals.ts";
+import { decodeTotals, totalsPath, type Total } from "../protocol/totals.ts";
 import { u16 } from "../protocol/wire.ts";
 import { findScope, type ScopeView } from "../reader/scope_view.ts";
 import { openLedger, type LedgerView } from "../reader/view.ts";
@@ -58,8 +59,7 @@ export async function sample(fetch: Fetch, policy: Policy, options: SampleOption
   if (!equal(sha256(totals), seal.totals)) throw new ProofError("the totals are not those of the seal");
   const scopes = new Map<string, SampledScope>();
   const judges = new Map<string, ScopeJudge>();
-  for (const [id, count] of decodeTotals(totals)) {
-    const scope = await findScope(view, id);
+  for (const [id, count, scope] of await scopesOf(view, decodeTotals(totals))) {
     scopes.set(id, { view: scope, ...count });
     judges.set(id, new ScopeJudge(scope.manifest));
   }
@@ -87,6 +87,28 @@ export async function sample(fetch: Fetch, policy: Policy, options: SampleOption
     invalid,
     largestHiddenShare: n === bundlesInAll ? 0 : 1 - 0.01 ** (1 / n),
   };
+}
+
+/** The rows of scopes, with their terms; the others must be those of their options. */
+async function scopesOf(view: LedgerView, totals: ReadonlyMap<string, Total>): Promise<[string, Total, ScopeView][]> {
+  const found: [string, Total, ScopeView][] = [];
+  const options = new Set<string>();
+  let missing: [string, unknown][] = [];
+  // No option has more pledges than its scope, so terms are asked for before their options come.
+  for (const [id, count] of [...totals].sort(([, one], [, other]) => other.gross - one.gross)) {
+    if (options.has(id)) continue;
+    try {
+      const scope = await findScope(view, id);
+      found.push([id, count, scope]);
+      if (scope.manifest.quotas) for (const { number } of scope.manifest.options) options.add(optionId(id, number));
+    } catch (error) {
+      if (!(error instanceof NotFoundError)) throw error;
+      missing.push([id, error]);
+    }
+  }
+  missing = missing.filter(([id]) => !options.has(id));
+  if (missing.length) throw missing[0]![1];
+  return found;
 }
 
 async function verifyBundle(

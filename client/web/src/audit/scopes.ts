@@ -3,6 +3,7 @@ import type { Bytes } from "../protocol/bytes.ts";
 import { MalformedError, NoticeConflictError, SignatureError, UnknownKeyError } from "../protocol/errors.ts";
 import { author, isTextOf, verifyNotice, type Notice, type Previous } from "../protocol/notice.ts";
 import { WITHDRAWN } from "../protocol/pledge.ts";
+import { isEnough } from "../protocol/quotas.ts";
 import { deadlineDay, parseManifest, titleText, type Manifest } from "../protocol/scope.ts";
 import { formatDay } from "../protocol/text.ts";
 import { quoted, type Code, type FaultList, type Place } from "./fault.ts";
@@ -10,7 +11,7 @@ import { ScopeJudge } from "./judge.ts";
 
 const ISSUANCE_PATIENCE_DAYS = 7; // Protocol, Section 4.8
 
-/** The first seal at which the threshold was reached; it is permanent. */
+/** The first seal at which the threshold was reached and the quotas met; it is permanent. */
 export interface Reached {
   readonly batch: number;
   readonly day: number;
@@ -274,6 +275,6 @@ export class ScopeRecount {
     }
     // What opens contacts is that their parent is reached; how many were left is no condition.
     const counts = manifest.kind !== "contact";
-    if (counts && !t.reached && this.live >= manifest.threshold && day <= deadline) t.reached = { batch, day };
+    if (counts && !t.reached && isEnough(manifest, this.live, t.choices, day)) t.reached = { batch, day };
   }
 }

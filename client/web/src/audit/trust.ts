@@ -8,7 +8,7 @@ import type { ScopeRecount } from "./scopes.ts";
 export type Trust =
   | { readonly kind: "sole-issuer" | "issuers"; readonly title: string; readonly issuers: readonly string[] }
   | { readonly kind: "key-destroyed"; readonly title: string; readonly issuers: readonly string[] }
-  | { readonly kind: "organiser-is-issuer"; readonly title: string }
+  | { readonly kind: "organiser-is-issuer" | "options"; readonly title: string }
   | { readonly kind: "text-absent"; readonly title: string; readonly languages: readonly string[] }
   | { readonly kind: "unnamed-child"; readonly title: string; readonly parent: string }
   | { readonly kind: "no-witness" }
@@ -38,6 +38,7 @@ function about(scope: ScopeRecount, known: ReadonlyMap<string, ScopeRecount>): T
   }
   const languages = manifest.languages.filter((language) => !scope.tally.texts.has(language));
   if (languages.length && scope.tally.gross) found.push({ kind: "text-absent", title, languages });
+  if (manifest.quotas) found.push({ kind: "options", title });
   const parent = manifest.parent && known.get(hex(manifest.parent));
   if (parent && !parent.tally.children.has(manifest.scope)) {
     found.push({ kind: "unnamed-child", title, parent: parent.title });
@@ -63,6 +64,11 @@ export function sentence(trust: Trust): string {
       return `${trust.title}: the organiser is an issuer too.`;
     case "text-absent":
       return `${trust.title}: of the text in ${trust.languages.join(", ")} the ledger holds only the hash.`;
+    case "options":
+      return (
+        `${trust.title}: to which option somebody belongs is only what they say themselves; ` +
+        "nobody has checked it."
+      );
     case "unnamed-child":
       return `${trust.title}: ${trust.parent} does not name it among its scopes.`;
     case "no-witness":

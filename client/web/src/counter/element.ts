@@ -7,6 +7,7 @@
  * language; the colours are custom properties. What stands inside is the fallback without script.
  */
 import { isAvailable } from "../protocol/ed25519.ts";
+import { enoughAt, isMet } from "../protocol/options.ts";
 import { bareFetch } from "../reader/bare_fetch.ts";
 import { readCount, type VerifiedCount } from "../reader/count.ts";
 
@@ -69,7 +70,7 @@ class HeadcountCounter extends HTMLElement {
 function show(part: HTMLElement, count: VerifiedCount, words: Words, language: string): void {
   const locale = language === "ar" ? "ar-EG" : language;
   const number = (value: number): string => new Intl.NumberFormat(locale).format(value);
-  const { title, level, threshold } = count.terms;
+  const { title, level, threshold, quotas } = count.terms;
   line(part, title[language] ?? title[count.terms.language] ?? "").dir = "auto";
   const main = line(part, "");
   const strong = document.createElement("strong");
@@ -77,8 +78,15 @@ function show(part: HTMLElement, count: VerifiedCount, words: Words, language: s
   const forms = words[`level.${level}`] ?? words["level.other"]!;
   main.append(strong, ` ${forms[new Intl.PluralRules(locale).select(count.live)]!.replace("{level}", level)}`);
   line(part, words["count.of"]!.replace("{threshold}", number(threshold)));
+  if (quotas) {
+    const { each, options } = quotas;
+    line(part, words["quotas.standing"]!.replace(/{(\w+)}/g, (_, name) =>
+      number({ each, options, n: enoughAt(quotas, count.options) }[name as "n"]),
+    ));
+  }
   const isOver = new Date().toISOString().slice(0, 10) > count.terms.closes;
-  if (count.live >= threshold || isOver) line(part, words[count.live >= threshold ? "counter.reached" : "counter.over"]!);
+  const isReached = count.live >= threshold && isMet(quotas, count.options);
+  if (isReached || isOver) line(part, words[isReached ? "counter.reached" : "counter.over"]!);
 }
 
 function line(part: HTMLElement, text: string): HTMLElement {

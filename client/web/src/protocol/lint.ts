@@ -71,6 +71,9 @@ function* succession(manifest: Manifest, before: Manifest, isSamePlace: boolean)
   if (!isSamePlace || manifest.level !== before.level) {
     yield ["successor-differs", "What it continues has another kind, parent or level: the two numbers cannot be added."];
   }
+  if (before.quotas) {
+    yield ["successor-of-quotas", "What it continues has quotas; what is left of them cannot be said here."];
+  }
   const old = new Map(before.issuers.map((issuer) => [hex(issuer.noticeKey), issuer]));
   const kept = manifest.issuers.flatMap((issuer) => {
     const found = old.get(hex(issuer.noticeKey));

@@ -14,6 +14,7 @@ import { rootFromLeaves } from "./multiproof.ts";
 import { formatVkey } from "./note.ts";
 import { parseNotice } from "./notice.ts";
 import { Policy, type Cosignature } from "./policy.ts";
+import { isEnough } from "./quotas.ts";
 import { deadlineDay, type Manifest } from "./scope.ts";
 import { parseSeal } from "./seal.ts";
 import { issuerOf, manifestAmong, readNotices, type PlacedNotice, type Said } from "./sequence.ts";
@@ -112,7 +113,7 @@ export async function verifyPack(pack: Pack, policy: Policy): Promise<VerifiedPa
   if (!head || head.seal.firstIndex > first || first >= head.index) {
     throw new ProofError("the first seal is not that of the manifest's batch");
   }
-  const counts = follow(seals, pack.totals, pack.scope, checkpoint.size);
+  const counts = follow(seals, pack.totals, manifest, checkpoint.size);
   // 6., 7. The openings, and what the issuers say that they have signed.
   const opened = openings(said, manifest);
   checkOpened(opened, manifest, counts);
@@ -122,7 +123,7 @@ export async function verifyPack(pack: Pack, policy: Policy): Promise<VerifiedPa
   const kept = [...pack.archived, { batch: last.batch, checkpoint: pack.checkpoint }];
   const judged = await readArchived(kept, seals, policy, checkpoint.origin);
   const deadline = deadlineDay(manifest);
-  const reached = counts.find((count) => count.live >= manifest.threshold && count.day <= deadline);
+  const reached = counts.find((count) => isEnough(manifest, count.live, count.options, count.day));
   const ends = new Set(said.filter((item) => item.type === "closing").map((item) => item.batch));
   const closed = counts.find((count) => ends.has(count.batch));
   checkClosed(closed, counts, manifest);
@@ -212,7 +213,9 @@ function checkClosed(closed: CountAt | undefined, counts: readonly CountAt[], ma
   if (closed && (closed.day <= manifest.closes || closed.day > deadline)) {
     throw new ProofError("the scope was not closed in the days that its terms give");
   }
-  if (closed && (closed.gross !== end.gross || closed.live !== end.live)) {
+  const isSame = (count: CountAt): boolean =>
+    count.gross === end.gross && count.live === end.live && [...count.options].every(([i, n]) => end.options.get(i) === n);
+  if (closed && !isSame(closed)) {
     throw new ProofError("the count has changed after the scope was closed");
   }
   const inTime = counts.filter((count) => count.day <= deadline).at(-1);

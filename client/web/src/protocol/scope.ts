@@ -4,12 +4,13 @@ import { MalformedError, ScopeClosedError } from "./errors.ts";
 import { parseCanonical, type Json } from "./jcs.ts";
 import { parseLevel } from "./level.ts";
 import { LANGUAGE, LINE, Members, checkUnique, type Labels } from "./members.ts";
+import type { Quotas } from "./options.ts";
 import { MAX_ISSUERS, NO_SEALED_HASH, PLAIN, SEALED } from "./pledge.ts";
 import { Policy } from "./policy.ts";
 import { scopeHash } from "./scope_id.ts";
 import {
   MAX_LABEL_CHARS, MAX_ORIGIN_CHARS, MAX_TEXT_CHARS, ORIGIN, readAction, readContacts, readContinues, readIssuer, readLedger, readOption,
-  readOrganisers, readTier, readTrustees, type ActionDate, type ContactTerms, type Continues, type IssuerTerms,
+  readOrganisers, readQuotas, readTier, readTrustees, type ActionDate, type ContactTerms, type Continues, type IssuerTerms,
   type LedgerTerms, type Option, type OrganiserTerms, type Tier, type TrusteeTerms,
 } from "./terms.ts";
 import { formatDay } from "./text.ts";
@@ -38,6 +39,7 @@ export interface Manifest {
   readonly freezes: number; // day, the last for changes
   readonly closes: number; // day, the last of acceptance
   readonly threshold: number;
+  readonly quotas: Quotas | undefined;
   readonly tiers: readonly Tier[];
   readonly action: ActionDate | undefined;
   readonly level: string; // level.parseLevel reads it
@@ -69,6 +71,7 @@ function read(data: Bytes): Manifest {
   members.integer("headcount", 1, 1);
   const title = members.labels("title", undefined, MAX_LABEL_CHARS, LINE);
   const languages = Object.keys(title).sort();
+  const options = readOptions(members, languages);
   const id = scopeHash(data);
   const manifest: Manifest = {
     raw: data,
@@ -82,12 +85,13 @@ function read(data: Bytes): Manifest {
     languages,
     title,
     texts: members.hashes("texts", languages),
-    options: readOptions(members, languages),
+    options,
     addressee: members.labels("addressee", languages, MAX_LABEL_CHARS, LINE),
     opens: members.day("opens"),
     freezes: members.day("freezes"),
     closes: members.day("closes"),
     threshold: members.integer("threshold", 1),
+    quotas: members.has("quotas") ? readQuotas(members.object("quotas"), options.length) : undefined,
     tiers: readTiers(members, languages),
     action: members.has("action") ? readAction(members.object("action"), languages) : undefined,
     level: members.decoded("level", (text) => (parseLevel(text), text)),
@@ -124,6 +128,14 @@ function check(manifest: Manifest): void {
   if ((manifest.kind === "contact") !== (manifest.contacts !== undefined)) {
     throw new MalformedError("manifest.contacts: in a contact scope and only there");
   }
+  if (!manifest.quotas) return;
+  if (!["campaign", "round"].includes(manifest.kind)) {
+    throw new MalformedError("manifest.quotas: only in a campaign or a round");
+  }
+  if (holdsSealed(manifest)) {
+    throw new MalformedError("manifest.quotas: nobody can count the options of a sealed round");
+  }
+  if (manifest.continues) throw new MalformedError("manifest.quotas: not in a scope that continues another");
 }
 
 function oneOf(members: Members, name: string, values: readonly string[]): string {

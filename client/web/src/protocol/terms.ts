@@ -1,4 +1,4 @@
-// The parts of a scope's manifest: options, tiers, action date, issuers, organisers, trustees, contacts,
+// The parts of a scope's manifest: options, quotas, tiers, action date, issuers, organisers, trustees, contacts,
 // ledger.
 import { hex, type Bytes } from "./bytes.ts";
 import { CHANNELS, type Channel } from "./contact.ts";
@@ -7,6 +7,7 @@ import { MalformedError } from "./errors.ts";
 import { MAX_PARTS, NAME_FORM } from "./level.ts";
 import { LINE, checkUnique, type Labels, type Members } from "./members.ts";
 import { ED25519, parseVkey, type VerificationKey } from "./note.ts";
+import type { Quotas } from "./options.ts";
 import { decodeTokenKey, tokenKeyId } from "./spki.ts";
 
 export const MAX_LABEL_CHARS = 300;
@@ -93,6 +94,12 @@ export function readOption(members: Members, languages: readonly string[]): Opti
   };
   members.finish();
   return option;
+}
+
+export function readQuotas(members: Members, options: number): Quotas {
+  const quotas = { each: members.integer("each", 1), options: members.integer("options", 1, options) };
+  members.finish();
+  return quotas;
 }
 
 export function readTier(members: Members, languages: readonly string[]): Tier {

@@ -8,6 +8,7 @@ import { inclusionPath, leafHash, verifyInclusion } from "../protocol/merkle.ts"
 import { parseVkey, verifyNote } from "../protocol/note.ts";
 import { Policy, type Cosignature } from "../protocol/policy.ts";
 import { parseCheckpoint } from "../protocol/checkpoint.ts";
+import { liveAt, type Quotas } from "../protocol/options.ts";
 import { parseSeal } from "../protocol/seal.ts";
 import { scopeHash } from "../protocol/scope_id.ts";
 import { sha256 } from "../protocol/sha256.ts";
@@ -20,6 +21,8 @@ export interface CountedTerms {
   readonly language: string;
   readonly level: string;
   readonly threshold: number;
+  readonly quotas?: Quotas;
+  readonly options?: readonly unknown[];
   readonly opens: string;
   readonly closes: string;
   readonly min_batch: number;
@@ -32,6 +35,7 @@ export interface VerifiedCount {
   readonly day: number; // UTC day of the seal
   readonly size: number; // entries in the ledger
   readonly cosigners: readonly Cosignature[];
+  readonly options: readonly number[]; // live pledges of each, where the terms have quotas
   readonly terms: CountedTerms;
 }
 
@@ -78,9 +82,12 @@ export async function readCount(fetch: Fetch, scope: string, manifest?: Uint8Arr
   const data = await reader.entry(size - 1);
   verifyInclusion(await inclusionPath(reader.hash, size - 1, size), size - 1, size, leafHash(data), root);
   const seal = parseSeal(data);
-  const totals: Bytes = await fetch(totalsPath(seal.batch));
-  if (!equal(sha256(totals), seal.totals)) throw new ProofError("the totals are not those of the seal");
-  const { live, gross } = decodeTotals(totals).get(scope) ?? { live: 0, gross: 0 };
+  const file: Bytes = await fetch(totalsPath(seal.batch));
+  if (!equal(sha256(file), seal.totals)) throw new ProofError("the totals are not those of the seal");
+  const totals = decodeTotals(file);
+  const { live, gross } = totals.get(scope) ?? { live: 0, gross: 0 };
+  const options = terms.quotas ? liveAt(totals, scope, terms.options!.length) : [];
+  if (!options) throw new ProofError("the options do not come to the count");
   if (typeof terms.level !== "string") throw new MalformedError("the terms name no level");
-  return { live, gross, batch: seal.batch, day: seal.day, size, cosigners, terms };
+  return { live, gross, batch: seal.batch, day: seal.day, size, cosigners, options, terms };
 }

@@ -1,4 +1,5 @@
-// Where a campaign was reached: its first seal with enough live pledges, read from the end of a ledger.
+// Where a campaign was reached: its first seal with enough live pledges, and the quotas met where the terms have any, read
+// from the end of a ledger.
 //
 // Each seal is proven to be in the tree, names the batch before it by its hash, and has the hash of the totals. That the
 // totals are what the entries give is the audit's question.
@@ -6,7 +7,8 @@ import { equal, type Bytes } from "../protocol/bytes.ts";
 import type { Reached } from "../protocol/certificate.ts";
 import { ProofError } from "../protocol/errors.ts";
 import { leafHash } from "../protocol/merkle.ts";
-import { deadlineDay, type Manifest } from "../protocol/scope.ts";
+import { isEnough, optionCounts } from "../protocol/quotas.ts";
+import type { Manifest } from "../protocol/scope.ts";
 import { parseSeal, type Seal } from "../protocol/seal.ts";
 import { sha256 } from "../protocol/sha256.ts";
 import { decodeTotals, totalsPath, type Total } from "../protocol/totals.ts";
@@ -37,13 +39,14 @@ async function totalsAt(view: LedgerView, seal: Seal): Promise<Map<string, Total
   return decodeTotals(data);
 }
 
-/** The first seal at which a campaign's threshold was reached in time; undefined while it was not. Protocol, Section 4.8. */
+/** The first seal at which a campaign was reached in time; undefined while it was not. Protocol, Section 4.8. */
 export async function findReached(view: LedgerView, manifest: Manifest): Promise<Reached | undefined> {
   let first: Reached | undefined;
   for await (const [hash, seal] of sealsOf(view)) {
-    const { gross, live } = (await totalsAt(view, seal)).get(manifest.scope) ?? { gross: 0, live: 0 };
+    const totals = await totalsAt(view, seal);
+    const { gross, live } = totals.get(manifest.scope) ?? { gross: 0, live: 0 };
     if (!gross) break; // it never falls, so there were none before either
-    if (live >= manifest.threshold && seal.day <= deadlineDay(manifest)) {
+    if (isEnough(manifest, live, optionCounts(manifest, totals), seal.day)) {
       first = { scope: manifest.scope, seal: hash, batch: seal.batch, live, day: seal.day };
     }
   }

@@ -1,6 +1,6 @@
 /** A report in words: the verdict, the counts, what is wrong, whom the numbers still trust. */
 import type { Fault } from "../../audit/fault.ts";
-import type { AuditReport } from "../../audit/report.ts";
+import type { AuditReport, QuotaStanding } from "../../audit/report.ts";
 import type { SampleReport } from "../../audit/sample.ts";
 import type { Trust } from "../../audit/trust.ts";
 import { utf8 } from "../../protocol/bytes.ts";
@@ -97,6 +97,7 @@ function counts(report: AuditReport, words: Words, title: (scope: string) => str
           ? words.t("audit.reached", { batch: count.reached.batch })
           : words.t("audit.not_reached"),
         count.reached ? ` (${words.day(parseDay(count.reached.day))})` : "",
+        count.quotas !== undefined && h("p", { class: "note" }, quotaText(count.quotas, words)),
       ),
     ),
   );
@@ -121,6 +122,10 @@ function counts(report: AuditReport, words: Words, title: (scope: string) => str
       h("tbody", {}, ...rows),
     ),
   );
+}
+
+function quotaText({ each, options, enough }: QuotaStanding, words: Words): string {
+  return words.t("quotas.standing", { n: enough, each, options });
 }
 
 function head(key: Parameters<Words["t"]>[0], words: Words, isNumber = false): HTMLElement {

@@ -171,6 +171,7 @@ export class ContactPanel {
       words.t("contact.heading"),
       h("p", {}, words.t("contact.lead")),
       h("p", {}, words.t("contact.who", { threshold: campaign.threshold, t, total: n })),
+      campaign.quotas && h("p", {}, words.t("quotas.needed", { ...campaign.quotas, total: campaign.options.length })),
       h("ul", {}, ...names),
       h("p", {}, words.t("contact.never", { date: words.day(deadlineDay(campaign)) })),
       h("p", {}, words.t("contact.purposes")),
