@@ -59,6 +59,8 @@ export interface AuditOptions {
   readonly progress?: (done: number, size: number, report: AuditReport) => void;
   /** What an earlier run kept; without receipts, since they may be of entries that were passed. */
   readonly resume?: Snapshot;
+  /** Recount what the earlier run has recounted too. */
+  readonly anew?: boolean;
   /** Is given the state from time to time, and at the end. */
   readonly keep?: (snapshot: Snapshot) => Promise<void> | void;
   readonly signal?: AbortSignal;
@@ -77,7 +79,7 @@ export async function audit(fetch: Fetch, policy: Policy, options: AuditOptions 
       return keep(snapshot);
     },
   };
-  const usable = options.receipts?.length ? undefined : resume;
+  const usable = options.anew || options.receipts?.length ? undefined : resume;
   let report = usable && (await new Audit(fetch, policy, keeping, usable).run());
   // What was kept may be what is wrong: only a whole run says which fault it is.
   if (!report?.ok) report = (await new Audit(fetch, policy, keeping, undefined).run())!;

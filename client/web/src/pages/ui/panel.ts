@@ -1,5 +1,5 @@
 /** The one part of a page that changes: a heading that takes the focus, and whatever stands below it. */
-import { type Child, h } from "./dom.ts";
+import { type Child, afterPaint, h } from "./dom.ts";
 import type { Words } from "./words.ts";
 
 export class Panel {
@@ -11,6 +11,7 @@ export class Panel {
   constructor(root: HTMLElement, words: Words) {
     this.root = root;
     this.words = words;
+    document.querySelector(".late")?.remove(); // it is for browsers that cannot run this
     root.hidden = false;
   }
 
@@ -31,7 +32,7 @@ export class Panel {
 
   /** One line that says what is being done, read out without taking the focus. */
   wait(text: string): void {
-    this.root.replaceChildren(h("p", { role: "status" }, text));
+    this.root.replaceChildren(status("", text));
   }
 
   /** Nothing can be done here. */
@@ -44,7 +45,7 @@ export class Panel {
   say(text: string): void {
     this.root.hidden = false;
     this.alert?.remove();
-    this.alert = h("p", { class: "hint", role: "status" }, text);
+    this.alert = status("hint", text);
     this.root.prepend(this.alert);
   }
 
@@ -93,6 +94,13 @@ export class Panel {
     });
     return form;
   }
+}
+
+/** A line that is read out: a screen reader hears of a change in what it knows, not of what comes with its text. */
+function status(kind: string, text: string): HTMLElement {
+  const line = h("p", { class: kind, role: "status" });
+  afterPaint(() => (line.textContent = text));
+  return line;
 }
 
 /** The stable code of an error of ours, or what the browser means by its own. */
