@@ -1,4 +1,4 @@
-"""What is begun before the click: used while it is fresh, done again when stale, asked for once when it fails."""
+"""What is begun before the click: used while fresh, done again when stale, asked for once when it fails."""
 
 from __future__ import annotations
 

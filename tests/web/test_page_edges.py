@@ -1,4 +1,4 @@
-"""At the edges: a pledge that a link brings, a moment that was given up, another language, an old browser, forgetting."""
+"""A pledge that a link brings, a moment that was given up, another language, an old browser, forgetting."""
 
 from __future__ import annotations
 
@@ -122,9 +122,7 @@ def test_a_browser_without_the_arithmetic_is_told(stage: Stage, campaign: Manife
     assert page.locator(".late").count() == 0
 
 
-def test_forgetting_leaves_no_recount_behind_and_is_read_out(
-    stage: Stage, campaign: Manifest, page: Any
-) -> None:
+def test_forgetting_leaves_no_recount_behind(stage: Stage, campaign: Manifest, page: Any) -> None:
     page.goto(f"{stage.url}/audit/en")
     page.get_by_role("button", name="Recount", exact=True).click()
     page.get_by_text("Everything was recounted").wait_for()
@@ -135,6 +133,14 @@ def test_forgetting_leaves_no_recount_behind_and_is_read_out(
     page.wait_for_url(f"{stage.issuer_url}/check/**")
     page.go_back()
     signer.is_started(page)
+    page.get_by_role("button", name="Forget this and start over").click()
+    page.get_by_label("I move on the action date").wait_for()
+    assert "headcount-audit" not in page.evaluate(names)
+
+
+def test_what_is_being_done_is_read_out(stage: Stage, campaign: Manifest, page: Any) -> None:
+    page.goto(stage.sign(campaign))
+    page.get_by_label("I move on the action date").check()
     # What comes with its text is not heard: the line has to be there before.
     page.evaluate(
         """() => {
@@ -147,10 +153,6 @@ def test_forgetting_leaves_no_recount_behind_and_is_read_out(
         }).observe(document.getElementById("app"), {childList: true, subtree: true});
     }"""
     )
-    page.get_by_role("button", name="Forget this and start over").click()
-    page.get_by_label("I move on the action date").wait_for()
-    assert "headcount-audit" not in page.evaluate(names)
-    page.get_by_label("I move on the action date").check()
     page.route("**/check/**", lambda route: route.fulfill(status=204))  # the page stays
     page.get_by_role("button", name="Pledge", exact=True).click()
     page.get_by_text("Going to").wait_for()
