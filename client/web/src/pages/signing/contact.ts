@@ -67,7 +67,7 @@ export class ContactPanel {
     if (!isNew && state !== "waiting" && !(again && state === "started")) return;
     this.shown = state;
     if (!state) return this.panel?.hide();
-    this.panel ??= new Panel(byId("contact"), this.flow.words);
+    this.panel ??= new Panel(byId("contact"), this.flow.words, "h3");
     if (state === "offer") this.offer();
     else if (state === "left") this.left();
     else if (state === "erased") this.erased();

@@ -32,7 +32,7 @@ const ANSWER_MS = 1500; // in which another tab says that it has taken a session
 export class Flow {
   readonly page = data<Page>("page");
   readonly words = new Words(this.page.language);
-  readonly panel = new Panel(byId("app"), this.words);
+  readonly panel = new Panel(byId("app"), this.words, "h3");
   readonly transport = httpTransport;
   keeper!: Keeper;
   manifest!: Manifest;

@@ -5,12 +5,14 @@ import type { Words } from "./words.ts";
 export class Panel {
   private readonly root: HTMLElement;
   private readonly words: Words;
+  private readonly heading: "h2" | "h3"; // what comes below the page's own
   private alert: HTMLElement | null = null;
   private busy = false;
 
-  constructor(root: HTMLElement, words: Words) {
+  constructor(root: HTMLElement, words: Words, heading: "h2" | "h3" = "h2") {
     this.root = root;
     this.words = words;
+    this.heading = heading;
     document.querySelector(".late")?.remove(); // it is for browsers that cannot run this
     root.hidden = false;
   }
@@ -20,7 +22,7 @@ export class Panel {
     this.root.hidden = false;
     const first = !this.root.hasChildNodes();
     this.alert = null;
-    const title = heading === null ? null : h("h3", { tabindex: "-1" }, heading);
+    const title = heading === null ? null : h(this.heading, { tabindex: "-1" }, heading);
     this.root.replaceChildren(...[title, ...children].filter((child): child is Node | string => Boolean(child)));
     if (first) return;
     const target = title ?? this.root;
@@ -55,7 +57,7 @@ export class Panel {
     this.alert = h(
       "div",
       { class: "alert", role: "alert" },
-      h("h3", {}, this.words.t("error.heading")),
+      h(this.heading, {}, this.words.t("error.heading")),
       h("p", {}, this.words.error(code)),
     );
     this.root.prepend(this.alert);
