@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def test_a_way_back_that_is_none_is_refused_at_once(stage: Stage, campaign: Mani
     page.get_by_text("Nobody has sent you here").wait_for()
 
 
-@pytest.mark.parametrize("place", ["sign", "check"])
+@pytest.mark.parametrize("place", ["sign", "check", "audit"])
 def test_a_browser_that_cannot_run_the_page_is_told(
     stage: Stage, campaign: Manifest, page: Any, place: str, traffic: Traffic
 ) -> None:
@@ -106,9 +107,10 @@ def test_a_browser_that_cannot_run_the_page_is_told(
     page.route(
         f"**/assets/{place}-*.js", lambda route: route.fulfill(body="class {", content_type="text/javascript")
     )
-    origin = stage.url if place == "sign" else stage.issuer_url
-    page.goto(f"{origin}/{place}/{campaign.scope_id.hex()}/en")
-    told = page.get_by_text("This browser is too old")
+    origin = stage.issuer_url if place == "check" else stage.url
+    scope = "" if place == "audit" else f"/{campaign.scope_id.hex()}"
+    page.goto(f"{origin}/{place}{scope}/en")
+    told = page.get_by_text(re.compile("This browser is too old|use the command headcount audit"))
     assert not told.is_visible()  # everybody else would see it for a moment
     page.evaluate("document.querySelector('.late').getAnimations().forEach((one) => one.finish())")
     told.wait_for()

@@ -143,13 +143,15 @@ def pages_blueprint(site: Site) -> Blueprint:
         manifest = _manifest(site, scope)
         words = _words(language)
         reached = site.counts.reached_on(manifest) is not None
-        image = badge.svg(manifest, site.counts.of(manifest), words, reached)
+        before = site.counts.before(manifest) or 0
+        image = badge.svg(manifest, site.counts.of(manifest), words, reached, before)
         return _image(image.encode(), "image/svg+xml")
 
     @pages.get("/badge/<scope>.png")
     def badge_png(scope: str) -> Response:
         manifest = _manifest(site, scope)
-        return _image(badge.png(manifest, site.counts.of(manifest)), "image/png")
+        before = site.counts.before(manifest) or 0
+        return _image(badge.png(manifest, site.counts.of(manifest), before), "image/png")
 
     @pages.errorhandler(ProtocolError)
     def refused(error: ProtocolError) -> Response:
