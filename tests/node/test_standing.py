@@ -9,7 +9,7 @@ import manifests
 import quota_ledgers
 from headcount.catalogue import LANGUAGES, catalogue
 from headcount_node.site import badge
-from headcount_node.site.counted import Counts
+from headcount_node.site.counted import Count, Counts
 from headcount_node.site.standing import lines, standing
 from headcount_spec.scope import Manifest
 from headcount_spec.text import parse_day
@@ -167,3 +167,11 @@ def test_the_badge_says_that_it_is_reached() -> None:
     words = catalogue("en")
     assert "Threshold reached" not in badge.svg(CAMPAIGN, counts.of(CAMPAIGN), words)
     assert "Threshold reached" in badge.svg(CAMPAIGN, counts.of(CAMPAIGN), words, is_reached=True)
+
+
+def test_a_badge_shows_what_a_campaign_continues_with_as_its_page_does() -> None:
+    words, count = catalogue("en"), Count(gross=5, live=4, batch=1, day=20463, size=9)
+    assert ">4</text>" in badge.svg(CAMPAIGN, count, words)
+    assert ">1,204</text>" in badge.svg(CAMPAIGN, count, words, before=1200)
+    assert badge.png(CAMPAIGN, count) != badge.png(CAMPAIGN, count, before=1200)
+    assert ">—</text>" in badge.svg(CAMPAIGN, None, words, before=1200)

@@ -268,6 +268,25 @@ def test_a_kept_state_hides_no_fork_and_no_rollback(auditor: Auditor) -> None:
     assert differs(auditor(other, (whole.checkpoint,), keep="forks")["report"], theirs) == []
 
 
+@pytest.mark.parametrize("size", [20, 600])
+def test_a_fork_does_not_take_the_place_of_what_it_contradicts(auditor: Auditor, size: int) -> None:
+    whole = ledgers.long(size)
+    one, *others = whole.batches
+    growing = ledgers.build([one, *others[:-1]])
+    fork = ledgers.build([one, *others[1:], others[0]])
+    name = f"kept-{size}"
+
+    def codes(ledger: Ledger) -> set[str]:
+        found = auditor(ledger, keep=name, recall=True)["report"]
+        return {fault["code"] for fault in found["faults"]}
+
+    assert codes(growing) == codes(whole) == set()
+    for _ in range(3):  # and not only the first time
+        assert "forked-ledger" in codes(fork)
+        assert "rolled-back-ledger" in codes(growing)
+    assert codes(whole) == set()
+
+
 def test_the_rows_of_batches_lead_to_the_count(auditor: Auditor) -> None:
     found = auditor(ledgers.sample())
     live: dict[str, int] = {}

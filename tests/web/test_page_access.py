@@ -63,6 +63,10 @@ def test_every_screen_is_accessible_and_fits(
     page.locator("#address").fill(address)
     action(page).click()
     code = stage.code(address)
+    page.locator("#code").fill("0" * 8 if code[0] != "0" else "1" * 8)
+    action(page).click()
+    page.get_by_role("alert").wait_for()
+    look("code-refused")
     page.locator("#code").fill(code)
     look("code")
     action(page).click()
@@ -135,6 +139,8 @@ def test_without_script_everything_can_be_read(
         assert page.get_by_role("link", name="Les conditions en fichier").get_attribute("href")
     if path != "in":
         assert "headcount" in text
+    if path == "audit":  # the command asks for it
+        assert " ".join(stage.policy.read_text("utf-8").split()[:2]) in text
     context.close()
 
 
@@ -278,6 +284,19 @@ def test_a_catalogue_is_complete(tag: str) -> None:
             messages["app.begin"] = " "
         with pytest.raises(MalformedError):
             check(tag, messages, catalogue("en").messages)
+
+
+# Of these the rest of the name is a code, a level, a state or a way to prove something.
+COMPUTED = ("level.", "how.", "contact.", "state.", "error.", "trust.", "counter.", "count.parts")
+
+
+def test_no_message_is_left_over() -> None:
+    root = nodejs.WEB.parents[1]
+    folders = [nodejs.WEB / "src", root / "client" / "headcount", root / "node" / "headcount_node"]
+    files = [path for folder in folders for end in ("ts", "py", "html") for path in folder.rglob(f"*.{end}")]
+    text = "".join(path.read_text("utf-8") for path in files)
+    left = [name for name in catalogue("en").messages if f'"{name}"' not in text]
+    assert [name for name in left if not name.startswith(COMPUTED)] == []
 
 
 def test_numbers_and_days_are_the_readers() -> None:

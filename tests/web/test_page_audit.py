@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -160,6 +161,44 @@ def test_a_mirror_that_lets_no_page_read_it_is_said(
         page.get_by_text("does not answer just now").wait_for()
         assert page.get_by_label("Address of the ledger").input_value() == url  # to be mended
         shot(page, "audit-mirror-closed")
+
+
+def test_a_rollback_is_told_every_time_and_leaves_evidence(
+    stage: Stage, campaign: Manifest, page: Any, browser: Any, tmp_path: Path
+) -> None:
+    before, after, shown = (tmp_path / name for name in ("before", "after", "shown"))
+    shutil.copytree(stage.folder / "node" / "public", before)
+    context = browser.new_context()
+    signer.pledge(context.new_page(), stage, campaign)
+    context.close()
+
+    def head(folder: Path) -> str:
+        return (folder / "checkpoint").read_text("utf-8")
+
+    deadline = time.monotonic() + 20
+    while head(stage.folder / "node" / "public") == head(before):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    shutil.copytree(stage.folder / "node" / "public", after)
+
+    def recount(url: str) -> None:
+        page.goto(f"{stage.url}/audit/en")
+        page.get_by_label("Address of the ledger").fill(url)
+        page.get_by_role("button", name=re.compile("^Recount$|Go on from")).click()
+
+    shown.symlink_to(after)
+    with served(shown, "*") as (url, _):
+        recount(url)
+        page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
+        shown.unlink()
+        shown.symlink_to(before)
+        for _ in range(2):
+            recount(url)
+            page.get_by_text("rolled-back-ledger").wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save both signed checkpoints").click()
+        found = json.loads(download.value.path().read_bytes())
+        assert [item["text"] for item in found["evidence"]] == [head(after), head(before)]
 
 
 def test_what_is_no_ledger_is_said(stage: Stage, page: Any) -> None:

@@ -174,6 +174,16 @@ def test_without_the_arithmetic_it_says_that_it_cannot_verify(newspaper: Newspap
     assert counter.locator("strong").count() == 0
 
 
+def test_in_a_browser_that_cannot_make_the_counter_the_link_stands(
+    newspaper: Newspaper, page: Any, traffic: Traffic
+) -> None:
+    page.add_init_script("window.CSSStyleSheet = undefined")  # as Safari before 16.4
+    page.goto(f"{newspaper.url}/page/en/direct")
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_role("link", name="Read and pledge").is_visible()
+    traffic.errors.clear()
+
+
 def test_without_script_the_link_stands(newspaper: Newspaper, browser: Any) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

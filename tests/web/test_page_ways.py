@@ -10,6 +10,7 @@ import pytest
 import chromium
 import signer
 import stage as stages
+from axe import fits, violations
 from headcount_node.config import NodeConfig
 from stage import Stage, Traffic, shot
 
@@ -48,6 +49,12 @@ def check_privacy(stage: Stage, traffic: Traffic, *others: str) -> None:
     assert traffic.errors == []
 
 
+def look(page: Any, name: str) -> None:
+    assert fits(page), name
+    assert violations(page) == [], name
+    shot(page, name)
+
+
 def finish(page: Any) -> None:
     signer.is_signed(page)
     signer.send(page)
@@ -61,10 +68,10 @@ def test_a_passkey_of_this_device(stage: Stage, page: Any, traffic: Traffic) -> 
     signer.choose(page, "")
     page.get_by_role("button", name="Continue", exact=True).click()
     page.get_by_role("heading", name="Your device").wait_for()
-    shot(page, "prove-device")
+    look(page, "prove-device")
     page.get_by_role("button", name="Make a passkey").click()
     page.get_by_role("heading", name="Done here").wait_for()
-    shot(page, "prove-done")
+    look(page, "prove-done")
     page.get_by_role("link", name="Back to").click()
     finish(page)
     assert len(device.credentials()) == 1
@@ -82,13 +89,13 @@ def test_who_made_a_passkey_comes_back_with_it(
     page.get_by_role("button", name="a code sent to your e-mail address").click()
     signer.prove(page, stage, signer.new_address())
     page.get_by_role("heading", name="Make it easier next time?").wait_for()
-    shot(page, "check-remember")
+    look(page, "check-remember")
     page.get_by_role("button", name="Make a passkey").click()
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="in a new tab").click()
     account = opened.value
     account.get_by_role("heading", name="Remember me here").wait_for()
-    shot(account, "prove-account")
+    look(account, "prove-account")
     made = chromium.Device(account)
     account.get_by_role("button", name="Make a passkey").click()
     account.get_by_role("heading", name="Remembered").wait_for()
@@ -107,7 +114,7 @@ def test_who_made_a_passkey_comes_back_with_it(
     again.get_by_role("button", name="I was checked here before").click()
     again.get_by_role("button", name="Continue", exact=True).click()
     again.get_by_role("heading", name="Come back").wait_for()
-    shot(again, "prove-return")
+    look(again, "prove-return")
     again.get_by_role("button", name="Show my passkey").click()
     again.get_by_role("link", name="Back to").click()
     finish(again)
@@ -155,7 +162,7 @@ def test_a_log_in_elsewhere(stage: Stage, browser: Any, traffic: Traffic, langua
         page.locator("#app button.main-action").click()
         page.wait_for_url(f"{stage.issuer_url}/prove/**")
         assert page.locator("html").get_attribute("lang") == language
-        shot(page, f"prove-login-{language}")
+        look(page, f"prove-login-{language}")
         page.locator("button.main-action").click()
         page.wait_for_url(f"{stage.provider_url}/**")
         page.locator("input[name=login]").fill("ada")
@@ -163,7 +170,7 @@ def test_a_log_in_elsewhere(stage: Stage, browser: Any, traffic: Traffic, langua
         page.locator("button[type=submit]").click()
         page.locator("button[type=submit]").click()
         page.wait_for_url(f"{stage.issuer_url}/prove/return**")
-        shot(page, f"prove-logged-in-{language}")
+        look(page, f"prove-logged-in-{language}")
         page.locator("button.main-action").click()
         page.locator("a.main-action").click()
         page.locator("input[name=when]").first.wait_for()

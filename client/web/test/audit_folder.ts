@@ -8,7 +8,7 @@ import { sample } from "../src/audit/sample.ts";
 import type { Receipt } from "../src/audit/receipt.ts";
 import { PoolScanner, type Said, type Scanner, type WorkerLike } from "../src/audit/scanner.ts";
 import { fromHex, utf8, type Bytes } from "../src/protocol/bytes.ts";
-import { parseCheckpointText } from "../src/protocol/checkpoint.ts";
+import { parseCheckpoint, parseCheckpointText } from "../src/protocol/checkpoint.ts";
 import { NotFoundError } from "../src/protocol/errors.ts";
 import "../src/protocol/fallbacks.ts";
 import { Policy } from "../src/protocol/policy.ts";
@@ -23,6 +23,7 @@ interface Job {
   readonly workers?: number;
   readonly sample?: number; // so many bundles
   readonly keep?: string; // a name under which to keep the state, and from which to resume
+  readonly recall?: boolean; // compare with the checkpoint of what is kept, as the page does
 }
 
 const kept = new Map<string, Snapshot>();
@@ -62,10 +63,11 @@ async function run(job: Job): Promise<object> {
     return { name: "mine", leafHash: fromHex(leaf), proof: parseProof(utf8(proof)) };
   });
   const resume = job.keep ? kept.get(job.keep) : undefined;
+  const recalled = resume && job.recall ? [parseCheckpoint(resume.checkpoint).checkpoint] : [];
   const began = performance.now();
   try {
     const report = await audit(folderFetch(job.folder), Policy.fromBytes(fromHex(job.policy)), {
-      remembered: (job.remembered ?? []).map(parseCheckpointText),
+      remembered: [...(job.remembered ?? []).map(parseCheckpointText), ...recalled],
       receipts,
       ...(scanner ? { scanner } : {}),
       ...(resume ? { resume } : {}),

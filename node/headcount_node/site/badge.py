@@ -39,15 +39,20 @@ font-family="ui-serif,Georgia,'Noto Serif',serif">{live}</text>
 _TITLE_CHARS = 52
 
 
-def svg(manifest: Manifest, count: Count | None, words: Catalogue, is_reached: bool = False) -> str:
-    """The badge in a language; a dash instead of a figure where the ledger cannot be read."""
-    needed = words.text("count.of", threshold=words.number(manifest.threshold))
+def svg(
+    manifest: Manifest, count: Count | None, words: Catalogue, is_reached: bool = False, before: int = 0
+) -> str:
+    """The badge in a language; a dash instead of a figure where the ledger cannot be read.
+
+    before is the count of the campaign that this one continues; the threshold is what was left then.
+    """
+    needed = words.text("count.of", threshold=words.number(manifest.threshold + before))
     if is_reached:
         needed = words.text("counter.reached")
     elif count is not None and manifest.quotas is not None and count.live >= manifest.threshold:
         needed = standing_in(manifest.quotas, count.options, words)
-    live = count.live if count else 0
-    dots = crowd(live, manifest.threshold, is_short=_is_short(manifest, count) and not is_reached)
+    live = count.live + before if count else 0
+    dots = crowd(live, manifest.threshold + before, is_short=_is_short(manifest, count) and not is_reached)
     tag = words.language if words.language in manifest.title else manifest.language
     title = " ".join(manifest.title[tag].split())
     rtl = words.direction == "rtl"
@@ -75,22 +80,29 @@ def svg(manifest: Manifest, count: Count | None, words: Catalogue, is_reached: b
     )
 
 
-def png(manifest: Manifest, count: Count | None, scale: int = 2, is_reached: bool = False) -> bytes:
+def png(
+    manifest: Manifest, count: Count | None, is_reached: bool = False, before: int = 0, scale: int = 2
+) -> bytes:
     """The badge without words: the count, the threshold, the crowd. For where SVG is not taken."""
+    here = count.live + before if count else 0
     image = Image.new("RGB", (WIDTH * scale, HEIGHT * scale), _PAPER)
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle(
         (0, 0, WIDTH * scale - 1, HEIGHT * scale - 1), 8 * scale, outline="#cfc6b3", width=scale
     )
     big, small = (ImageFont.load_default(size * scale) for size in (52, 20))
-    live = f"{count.live:,}" if count else "–"
+    live = f"{here:,}" if count else "–"
     draw.text((20 * scale, 78 * scale), live, _ACCENT, big, anchor="ls")
     at = 32 * scale + draw.textlength(live, big)
     draw.text(
-        (20 * scale + at - 20 * scale, 78 * scale), f"/ {manifest.threshold:,}", _INK, small, anchor="ls"
+        (20 * scale + at - 20 * scale, 78 * scale),
+        f"/ {manifest.threshold + before:,}",
+        _INK,
+        small,
+        anchor="ls",
     )
     is_short = _is_short(manifest, count) and not is_reached
-    _dots(draw, crowd(count.live if count else 0, manifest.threshold, is_short=is_short), scale)
+    _dots(draw, crowd(here, manifest.threshold + before, is_short=is_short), scale)
     data = io.BytesIO()
     image.save(data, "PNG", optimize=True)
     return data.getvalue()

@@ -144,14 +144,16 @@ def pages_blueprint(site: Site) -> Blueprint:
         manifest = _manifest(site, scope)
         words = _words(language)
         reached = site.counts.reached_on(manifest) is not None
-        image = badge.svg(manifest, site.counts.of(manifest), words, reached)
+        before = site.counts.before(manifest) or 0
+        image = badge.svg(manifest, site.counts.of(manifest), words, reached, before)
         return _image(image.encode(), "image/svg+xml")
 
     @pages.get("/badge/<scope>.png")
     def badge_png(scope: str) -> Response:
         manifest = _manifest(site, scope)
         reached = site.counts.reached_on(manifest) is not None
-        return _image(badge.png(manifest, site.counts.of(manifest), is_reached=reached), "image/png")
+        before = site.counts.before(manifest) or 0
+        return _image(badge.png(manifest, site.counts.of(manifest), reached, before), "image/png")
 
     @pages.errorhandler(ProtocolError)
     def refused(error: ProtocolError) -> Response:
@@ -204,13 +206,13 @@ def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
     count = site.counts.of(manifest)
     here = count.live if count else 0
     before = site.counts.before(manifest) if count else None
-    live = here + (before or 0)
-    share = min(1.0, live / manifest.threshold)
+    # The terms name what was left of the threshold of the campaign that they continue.
+    live, threshold = here + (before or 0), manifest.threshold + (before or 0)
+    share = min(1.0, live / threshold)
     stands = standing(manifest, site.counts, int(site.clock()))
     quotas = _quotas(manifest, count, words, tag)
-    # The sum with what is continued may be enough too; where there are quotas nothing is continued.
-    sum_is_enough = count is not None and quotas is None and live >= manifest.threshold
-    is_reached = stands.is_reached or sum_is_enough
+    is_enough = count is not None and quotas is None and here >= manifest.threshold
+    is_reached = stands.is_reached or is_enough
     return {
         "manifest": manifest,
         "state": stands.state,
@@ -221,9 +223,9 @@ def _facts(site: Site, manifest: Manifest, words: Catalogue) -> dict[str, Any]:
         "live": words.number(live),
         "parts": None if before is None else (words.number(before), words.number(here)),
         "level": level(manifest, live, words),
-        "threshold": words.number(manifest.threshold),
+        "threshold": words.number(threshold),
         "percent": words.percent(int(share * 100) / 100),
-        "crowd": crowd(live, manifest.threshold, is_short=bool(quotas) and not is_reached),
+        "crowd": crowd(live, threshold, is_short=bool(quotas) and not is_reached),
         "is_reached": is_reached,
         "quotas": quotas,
         "closed": day_of(int(site.clock())) > manifest.closes,

@@ -5,7 +5,7 @@
 // fetched and scanned ahead, in workers. At the end of full blocks the whole state can be kept (snapshot) and
 // continued, by another tab or on another day, at the cost of the new entries.
 import { equal, hex, type Bytes } from "../protocol/bytes.ts";
-import type { Checkpoint } from "../protocol/checkpoint.ts";
+import { parseCheckpoint, type Checkpoint, type SignedCheckpoint } from "../protocol/checkpoint.ts";
 import { UnavailableError } from "../protocol/errors.ts";
 import { root as rootOf } from "../protocol/merkle.ts";
 import type { Policy } from "../protocol/policy.ts";
@@ -34,7 +34,7 @@ const SNAPSHOT_BLOCKS = 256; // 65,536 entries
 export interface Snapshot {
   readonly version: 2;
   readonly origin: string;
-  readonly checkpoint: Bytes; // under which it was made
+  readonly checkpoint: Bytes; // to be remembered: under which it was made, an earlier one until that is met again
   readonly block: number; // the next one
   readonly faults: readonly Fault[];
   readonly omitted: number;
@@ -59,6 +59,8 @@ export interface AuditOptions {
   readonly progress?: (done: number, size: number, report: AuditReport) => void;
   /** What an earlier run kept; without receipts, since they may be of entries that were passed. */
   readonly resume?: Snapshot;
+  /** Recount what the earlier run has recounted too. */
+  readonly anew?: boolean;
   /** Is given the state from time to time, and at the end. */
   readonly keep?: (snapshot: Snapshot) => Promise<void> | void;
   readonly signal?: AbortSignal;
@@ -66,13 +68,24 @@ export interface AuditOptions {
 
 /** Recounts everything that a log has published. Throws ProofError for a receipt that does not verify in itself. */
 export async function audit(fetch: Fetch, policy: Policy, options: AuditOptions = {}): Promise<AuditReport> {
-  const usable = options.receipts?.length ? undefined : options.resume;
-  if (usable) {
-    const report = await new Audit(fetch, policy, options, usable).run();
-    // What was kept may be what is wrong: only a whole run says which fault it is.
-    if (report && report.ok) return report;
-  }
-  return (await new Audit(fetch, policy, options, undefined).run())!;
+  const { resume, keep } = options;
+  let last = resume;
+  const keeping: AuditOptions = !keep ? options : {
+    ...options,
+    keep: (snapshot) => {
+      // A host that stops to answer does not cost what was recounted before.
+      if (resume?.origin === snapshot.origin && snapshot.tree.size < resume.tree.size) return undefined;
+      last = snapshot;
+      return keep(snapshot);
+    },
+  };
+  const usable = options.anew || options.receipts?.length ? undefined : resume;
+  let report = usable && (await new Audit(fetch, policy, keeping, usable).run());
+  // What was kept may be what is wrong: only a whole run says which fault it is.
+  if (!report?.ok) report = (await new Audit(fetch, policy, keeping, undefined).run())!;
+  // The last checkpoint that was found good is what the next one must continue.
+  if (report.ok && keep && last?.origin === report.origin) await keep({ ...last, checkpoint: report.checkpoint });
+  return report;
 }
 
 class Audit {
@@ -93,6 +106,7 @@ class Audit {
   readonly #scans = new Map<string, Promise<{ data: Bytes; scan: BundleScan }>>();
   #pending: Slot[]; // of the batch whose seal has not come
   #remembered: readonly Checkpoint[];
+  #before: SignedCheckpoint | undefined; // what an earlier run has kept of this ledger
   #held: readonly HeldReceipt[] = [];
   #states: readonly ReceiptState[] = [];
   #marks = new Set<number>();
@@ -135,8 +149,11 @@ class Audit {
     this.#held = await Promise.all(
       (this.#options.receipts ?? []).map((receipt) => checkReceipt(receipt, origin, this.#policy)),
     );
+    const kept = this.#options.resume && parseCheckpoint(this.#options.resume.checkpoint);
+    if (kept?.checkpoint.origin === origin) this.#before = kept;
     this.#prepareMarks();
     this.#tree = new TreeRecount(this.#files, size, this.#faults, resume?.tree);
+    this.#roots.set(this.#tree.size, this.#tree.root());
     const keys = this.#policy.logKeys(origin);
     this.#recount = new Recount(
       origin, keys, this.#faults, (scope) => this.#scanner.know(scope.manifest.raw), resume?.recount,
@@ -160,6 +177,7 @@ class Audit {
   #prepareMarks(): void {
     const sizes = this.#remembered.map((old) => old.size);
     for (const { checkpoints } of this.#held) sizes.push(...checkpoints.map((checkpoint) => checkpoint.size));
+    if (this.#before) sizes.push(this.#before.checkpoint.size);
     this.#marks = new Set([0, ...sizes]);
     for (const { receipt } of this.#held) {
       if (receipt.leafHash) this.#wanted.add(hex(receipt.leafHash));
@@ -179,8 +197,9 @@ class Audit {
       const width = widthOf(number);
       const isLast = number + 1 === blocks;
       const isDue = number % SNAPSHOT_BLOCKS === 0 || isLast;
-      if (this.#options.keep && isDue && number > (this.#resume?.block ?? 0) && this.#isWhole) {
-        await this.#options.keep(this.#snapshot(judged, number));
+      if (this.#options.keep && isDue && number > (this.#resume?.block ?? -1) && this.#isWhole) {
+        const checkpoint = this.#toRemember(judged);
+        if (checkpoint) await this.#options.keep(this.#snapshot(judged, checkpoint, number));
       }
       for (; started < Math.min(blocks, number + this.#scanner.width); started++) {
         this.#startScan(started, widthOf(started));
@@ -387,12 +406,23 @@ class Audit {
     return at >= 0 ? this.#numbers[at] : undefined;
   }
 
-  #snapshot(judged: JudgedCheckpoint, block: number): Snapshot {
-    const { signed } = judged;
+  /**
+   * The checkpoint that a snapshot is kept with. One that was kept before is replaced only once the entries have led to
+   * it: else a fork or a rollback would be told once, and be what the next run goes on from. Undefined: keep nothing.
+   */
+  #toRemember({ signed }: JudgedCheckpoint): Bytes | undefined {
+    if (!this.#before) return signed.raw;
+    const { raw, checkpoint } = this.#before;
+    if (checkpoint.size > this.#tree.size) return raw;
+    const root = this.#roots.get(checkpoint.size);
+    return root && equal(root, checkpoint.root) ? signed.raw : undefined;
+  }
+
+  #snapshot(judged: JudgedCheckpoint, checkpoint: Bytes, block: number): Snapshot {
     return {
       version: 2,
-      origin: signed.checkpoint.origin,
-      checkpoint: signed.raw,
+      origin: judged.signed.checkpoint.origin,
+      checkpoint,
       block,
       faults: [...this.#faults.list],
       omitted: this.#faults.omitted,

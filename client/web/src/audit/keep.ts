@@ -20,16 +20,27 @@ function open(): Promise<IDBDatabase> {
   });
 }
 
+/** Remove the states of all ledgers; a tab that is recounting keeps nothing more. */
+export function forgetAudits(): void {
+  indexedDB.deleteDatabase(DATABASE);
+}
+
 export async function openKeeper(): Promise<Keeper> {
   let database: IDBDatabase;
   try {
     database = await open();
+    database.onversionchange = () => database.close(); // everything is to be forgotten
   } catch {
     return { load: async () => undefined, save: async () => undefined, forget: async () => undefined };
   }
   const run = (mode: IDBTransactionMode, ask: (table: IDBObjectStore) => IDBRequest): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      const transaction = database.transaction(TABLE, mode);
+      let transaction: IDBTransaction;
+      try {
+        transaction = database.transaction(TABLE, mode);
+      } catch {
+        return resolve(undefined); // it was closed
+      }
       const request = ask(transaction.objectStore(TABLE));
       transaction.oncomplete = () => resolve(request.result);
       transaction.onabort = transaction.onerror = () => reject(request.error ?? transaction.error);

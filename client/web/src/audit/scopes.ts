@@ -122,7 +122,7 @@ export class ScopeRecount {
   /** Verifies one batch's notices of this scope, each author's in sequence. */
   async takeNotices(notices: readonly PlacedNotice[], batch: number, day: number, faults: FaultList): Promise<void> {
     const key = ({ notice: { statement } }: PlacedNotice): [string, number] => [statement.role, statement.seq];
-    const inOrder = notices.toSorted((a, b) => {
+    const inOrder = [...notices].sort((a, b) => {
       const [[roleA, seqA], [roleB, seqB]] = [key(a), key(b)];
       return roleA === roleB ? seqA - seqB : roleA < roleB ? -1 : 1;
     });

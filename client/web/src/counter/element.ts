@@ -23,6 +23,7 @@ type Words = Record<string, string & Record<string, string>>;
 class HeadcountCounter extends HTMLElement {
   connectedCallback(): void {
     const shadow = this.shadowRoot ?? this.attachShadow({ mode: "open" });
+    shadow.replaceChildren(document.createElement("slot")); // the link inside, should this browser know no more
     const style = new CSSStyleSheet();
     style.replaceSync(STYLE); // a style sheet made so needs no permission of the page's CSP
     shadow.adoptedStyleSheets = [style];
@@ -39,7 +40,7 @@ class HeadcountCounter extends HTMLElement {
     const part = document.createElement("div");
     part.lang = language;
     part.dir = language === "ar" ? "rtl" : "ltr";
-    part.role = "status";
+    part.setAttribute("role", "status");
     this.shadowRoot!.replaceChildren(part);
     line(part, words["counter.checking"]!);
     const { href, origin, pathname } = new URL(this.getAttribute("href")!, HERE);

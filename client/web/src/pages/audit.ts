@@ -43,10 +43,11 @@ function ask(kept: Snapshot | undefined, keeper: Keeper): void {
   const where = h("input", { type: "url", id: "where", dir: "ltr", value: entered.where, autocomplete: "url" });
   const policy = h("textarea", { id: "policy-text", dir: "ltr", spellcheck: "false", "aria-describedby": "policy-note" });
   policy.value = entered.policy;
-  const start = (place: Place): Promise<void> => {
+  const start = (place: Place, anew = false): Promise<void> => {
     Object.assign(entered, { where: where.value, policy: policy.value });
-    return recount(place, Policy.fromBytes(utf8(entered.policy)), keeper);
+    return recount(place, Policy.fromBytes(utf8(entered.policy)), keeper, anew);
   };
+  const begun = kept !== undefined && kept.tree.size > 0;
   const form = panel.form(
     () => start(online(where.value.trim())),
     h("label", { class: "field", for: "where" }, words.t("audit.where")),
@@ -65,8 +66,9 @@ function ask(kept: Snapshot | undefined, keeper: Keeper): void {
       h(
         "button",
         { class: "main-action" },
-        kept === undefined ? words.t("audit.start") : words.t("audit.resume", { n: kept.tree.size }),
+        begun ? words.t("audit.resume", { n: kept.tree.size }) : words.t("audit.start"),
       ),
+      begun && panel.button(words.t("audit.anew"), () => start(online(where.value.trim()), true)),
       folder(start),
     ),
   );
@@ -101,7 +103,7 @@ function online(where: string): Place {
   return { name: where, fetch: httpFetch(where, httpTransport) };
 }
 
-async function recount(place: Place, policy: Policy, keeper: Keeper): Promise<void> {
+async function recount(place: Place, policy: Policy, keeper: Keeper, anew: boolean): Promise<void> {
   const stop = new AbortController();
   const bar = h("progress", { class: "bar", "aria-label": words.t("audit.title") });
   const line = h("p", { class: "note" });
@@ -142,10 +144,11 @@ async function recount(place: Place, policy: Policy, keeper: Keeper): Promise<vo
       scanner,
       progress,
       signal: stop.signal,
+      anew,
       keep: (snapshot) => keeper.save(place.name, snapshot),
       ...(kept === undefined ? {} : { resume: kept, remembered: [parseCheckpoint(kept.checkpoint).checkpoint] }),
     });
-    panel.show(null, ...wholeVerdict(report, words, page.language));
+    panel.show(null, ...wholeVerdict(report, words, page.language, kept?.checkpoint));
   } catch (error) {
     ask(await keeper.load(place.name), keeper);
     if (!stop.signal.aborted) panel.fail(codeOf(error));

@@ -29,7 +29,7 @@ interface Answer {
   work?: Json; // what is to be solved first
 }
 
-const RETURN_PATH = /^\/(?:[A-Za-z0-9._~-]+\/?)*$/;
+const RETURN_PATH = /^\/(?:[A-Za-z0-9._~-]+\/)*[A-Za-z0-9._~-]*$/; // as the issuer takes it
 const KEPT = "headcount-check"; // in sessionStorage: the session and which proofs it has, nothing about the person
 const WORK_MS = 5 * 60_000; // in which work is used; an issuer takes it for ten minutes
 const NEW_EACH_TIME = ["in-person"]; // proofs that nobody comes back with
@@ -50,13 +50,15 @@ const sent = fragment();
 const site = sent.get("site") ?? "";
 const returnPath = sent.get("return") ?? "";
 let bearer = "";
-let ahead: { work: Promise<Record<string, string>>; until: number } | undefined;
+let ahead: { work: Promise<Record<string, string> | undefined>; until: number } | undefined;
 let given: string[] = []; // kinds of proofs, in the order in which they were begun
 
 function begin(): void {
   if (!site || !RETURN_PATH.test(returnPath)) return misplaced("check.direct");
   if (!page.sites.includes(site)) return misplaced("check.site_wrong");
   byId("asked").textContent = words.t("check.lead", { site: nameOf(site) });
+  // In another language the same envelope is asked for.
+  for (const tongue of document.querySelectorAll<HTMLAnchorElement>(".tongues a")) tongue.hash = location.hash;
   [bearer, ...given] = recall();
   const code = sent.get("code");
   if (code !== undefined && bearer) {
@@ -245,18 +247,16 @@ async function work(attester: string): Promise<Record<string, string>> {
 /** Begin with the work when somebody begins to type: it is done when the address is. */
 function solveAhead(): void {
   if (ahead !== undefined && Date.now() < ahead.until) return;
-  const begun = { work: work("email"), until: Date.now() + WORK_MS };
-  ahead = begun;
-  begun.work.catch(() => {
-    if (ahead === begun) ahead = undefined; // the button tries again, and says what is wrong
-  });
+  // Where it fails the button tries again, and says what is wrong: not every letter.
+  ahead = { work: work("email").catch(() => undefined), until: Date.now() + WORK_MS };
 }
 
 /** The work that was begun, which serves once, else new work. */
 async function solved(): Promise<Record<string, string>> {
   const begun = ahead;
   ahead = undefined;
-  return begun !== undefined && Date.now() < begun.until ? begun.work : work("email");
+  const done = begun !== undefined && Date.now() < begun.until ? await begun.work : undefined;
+  return done ?? work("email");
 }
 
 function pause(): Promise<void> {

@@ -46,7 +46,7 @@ export async function readNotices(
   const previous = new Map<string, Previous>();
   const said: Said[] = [];
   // Inside a batch notices stand by leaf hash, so the order of leaves is not that of the sequence.
-  const inOrder = notices.toSorted((a, b) => a.notice.statement.seq - b.notice.statement.seq || a.index - b.index);
+  const inOrder = [...notices].sort((a, b) => a.notice.statement.seq - b.notice.statement.seq || a.index - b.index);
   for (const { index, entry, notice } of inOrder) {
     const who = author(notice, manifest);
     const { seq, type, body } = await verifyNotice(notice, manifest, previous.get(who));

@@ -12,7 +12,7 @@ export const MAX_SHARES = 255; // x is a byte, and 0 is the secret's own place
 export function split(secret: Bytes, coefficients: readonly Bytes[], n: number): Bytes[] {
   if (coefficients.length >= n || n > MAX_SHARES) throw new RangeError("too many or too few shares");
   if (coefficients.some((item) => item.length !== secret.length)) throw new RangeError("coefficients of other lengths");
-  const highestFirst = [...coefficients.toReversed(), secret];
+  const highestFirst = [...[...coefficients].reverse(), secret];
   return Array.from({ length: n }, (_, i) => {
     let value: Bytes = new Uint8Array(secret.length);
     for (const coefficient of highestFirst) value = add(multiply(value, i + 1), coefficient); // Horner

@@ -120,7 +120,7 @@ async function assemble(
 async function chained(name: string, items: readonly Found[], manifest: Manifest): Promise<PublishedNotice[]> {
   const chain: PublishedNotice[] = [];
   // Inside a batch notices stand by leaf hash, so the order of leaves is not that of the sequence.
-  const inOrder = items.toSorted((a, b) => a.notice.statement.seq - b.notice.statement.seq || a.index - b.index);
+  const inOrder = [...items].sort((a, b) => a.notice.statement.seq - b.notice.statement.seq || a.index - b.index);
   for (const { index, hash, notice } of inOrder) {
     const last = chain.at(-1);
     try {

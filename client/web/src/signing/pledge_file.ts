@@ -96,7 +96,7 @@ export async function revisionOf(file: PledgeFile, change: Change): Promise<Revi
 }
 
 export function withStep(file: PledgeFile, issuer: number, step: Step): PledgeFile {
-  return { ...file, steps: file.steps.with(issuer, step) };
+  return { ...file, steps: file.steps.map((known, i) => (i === issuer ? step : known)) };
 }
 
 /** The choice that stands as far as this file knows; undefined if another device has changed it since. */

@@ -3,7 +3,7 @@ import type { Fault } from "../../audit/fault.ts";
 import type { AuditReport, QuotaStanding } from "../../audit/report.ts";
 import type { SampleReport } from "../../audit/sample.ts";
 import type { Trust } from "../../audit/trust.ts";
-import { utf8 } from "../../protocol/bytes.ts";
+import { fromUtf8, utf8, type Bytes } from "../../protocol/bytes.ts";
 import { parseDay } from "../../protocol/text.ts";
 import { download, h, type Child } from "../ui/dom.ts";
 import type { Words } from "../ui/words.ts";
@@ -11,8 +11,8 @@ import { batchPlot, countPlot } from "./plots.ts";
 
 const MAX_FAULTS = 200; // shown; the file has all
 
-/** Everything that is shown of a whole recount. */
-export function wholeVerdict(report: AuditReport, words: Words, language: string): Child[] {
+/** Everything that is shown of a whole recount; before: the signed checkpoint of an earlier one. */
+export function wholeVerdict(report: AuditReport, words: Words, language: string, before?: Bytes): Child[] {
   const title = (scope: string): string => report.titles[scope]?.[language] ?? report.scopes[scope]?.title ?? scope;
   const scopes = Object.entries(report.scopes);
   return [
@@ -39,7 +39,7 @@ export function wholeVerdict(report: AuditReport, words: Words, language: string
     ...batches(report, words),
     h("h2", {}, words.t("audit.trust")),
     h("ul", {}, ...report.trusts.map((trust) => h("li", {}, trustText(translated(trust, report, language), words)))),
-    h("p", { class: "actions" }, saver(report, words)),
+    h("p", { class: "actions" }, saver(report, words), before && evidence(before, report, words)),
     h("p", { class: "hex" }, [...report.root].map((byte) => byte.toString(16).padStart(2, "0")).join("")),
   ];
 }
@@ -144,7 +144,7 @@ function faults(found: readonly Fault[], words: Words): HTMLElement {
         "tr",
         {},
         h("td", {}, h("code", {}, fault.code)),
-        h("td", {}, place(fault)),
+        h("td", { lang: "en", dir: "ltr" }, place(fault)),
         h("td", { lang: "en", dir: "ltr" }, fault.detail),
       ),
     );
@@ -190,6 +190,19 @@ function trustText(trust: Trust, words: Words): string {
     names[name] = Array.isArray(value) ? value.join(", ") : String(value);
   }
   return words.t(`trust.${trust.kind}`, names);
+}
+
+/** The two signed checkpoints of a ledger that contradicts itself, as the command line saves them. */
+function evidence(before: Bytes, { origin, checkpoint, faults }: AuditReport, words: Words): Child {
+  const found = faults.find(({ code }) => code === "forked-ledger" || code === "rolled-back-ledger");
+  if (found === undefined) return null;
+  const says = `${origin}: ${found.detail}`;
+  const value = { headcount_evidence: 1, says, evidence: [before, checkpoint].map((raw) => ({ text: fromUtf8(raw) })) };
+  const button = h("button", { type: "button" }, words.t("audit.evidence"));
+  button.addEventListener("click", () =>
+    download("headcount-evidence.json", utf8(`${JSON.stringify(value, null, 2)}\n`), "application/json"),
+  );
+  return button;
 }
 
 function saver(report: AuditReport, words: Words): HTMLElement {

@@ -67,7 +67,7 @@ export class ContactPanel {
     if (!isNew && state !== "waiting" && !(again && state === "started")) return;
     this.shown = state;
     if (!state) return this.panel?.hide();
-    this.panel ??= new Panel(byId("contact"), this.flow.words);
+    this.panel ??= new Panel(byId("contact"), this.flow.words, "h3");
     if (state === "offer") this.offer();
     else if (state === "left") this.left();
     else if (state === "erased") this.erased();
@@ -164,8 +164,8 @@ export class ContactPanel {
       h("p", { class: "actions" }, h("button", { class: "main-action" }, words.t("contact.seal"))),
     );
     choose();
-    const names = trustees.members.map((trustee) => h("li", { dir: "auto" }, trustee.name));
-    const purposes = contacts.purposes.map((purpose) => h("li", { lang: language, dir: "auto" }, purpose.text[language] ?? ""));
+    const names = trustees.members.map((trustee) => h("li", {}, h("bdi", {}, trustee.name)));
+    const purposes = contacts.purposes.map((purpose) => h("li", {}, h("span", { lang: language, dir: "auto" }, purpose.text[language] ?? "")));
     const [t, n] = [trustees.t, trustees.members.length];
     panel.show(
       words.t("contact.heading"),

@@ -32,7 +32,7 @@ const ANSWER_MS = 1500; // in which another tab says that it has taken a session
 export class Flow {
   readonly page = data<Page>("page");
   readonly words = new Words(this.page.language);
-  readonly panel = new Panel(byId("app"), this.words);
+  readonly panel = new Panel(byId("app"), this.words, "h3");
   readonly transport = httpTransport;
   keeper!: Keeper;
   manifest!: Manifest;
@@ -46,6 +46,7 @@ export class Flow {
   async begin(): Promise<void> {
     const sent = fragment();
     dropFragment();
+    if (globalThis.crypto?.subtle === undefined) return this.screens.failed("unsupported", () => this.restart());
     this.keeper = await Keeper.open(this.page.scope);
     try {
       this.manifest = await this.terms();
@@ -71,7 +72,7 @@ export class Flow {
     if (sent.has("session")) return this.arrive(members);
     if (sent.has("code")) return this.toIssuer({ code: sent.get("code") ?? "" });
     const carried = sent.get("pledge");
-    if (carried !== undefined && !(await this.keeper.load())) return this.receive(carried);
+    if (carried !== undefined && !(await this.keeper.load())) return this.screens.received(() => this.receive(carried));
     await this.refresh();
     if (sent.has("cancelled")) this.screens.say(this.words.t("app.cancelled"));
   }
@@ -154,7 +155,7 @@ export class Flow {
       );
     } catch (error) {
       if (!(error instanceof ConfigurationError)) {
-        this.screens.start();
+        this.screens.start(choice);
         throw error;
       }
       return this.refresh(true); // begun in another tab meanwhile
@@ -252,7 +253,7 @@ export class Flow {
   }
 
   async keepForLater(): Promise<void> {
-    await this.keeper.note({ later: true });
+    await this.keeper.note({ later: true, sendAt: undefined }); // nor at the moment that was drawn before
     await this.refresh();
   }
 

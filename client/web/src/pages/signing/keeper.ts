@@ -2,11 +2,12 @@
 import { fromUtf8, utf8, type Bytes } from "../../protocol/bytes.ts";
 import { encodeBase64url } from "../../protocol/text.ts";
 import type { PledgeFile } from "../../signing/pledge_file.ts";
+import { forgetAudits } from "../../audit/keep.ts";
 import { Memory, MemoryStorage, PledgeStore, openStorage, type Storage } from "../../signing/storage.ts";
 
 interface Notes {
   state?: string; // goes to an issuer's page and has to come back
-  sendAt?: number; // milliseconds since 1970
+  sendAt?: number | undefined; // milliseconds since 1970
   later?: boolean; // the person sends it some other time
   erased?: boolean; // a contact was left and taken back
 }
@@ -61,8 +62,9 @@ export class Keeper {
     return state;
   }
 
-  /** Remove everything that this browser keeps of this scope, and the checkpoints that tell where one has been. */
+  /** Remove everything that this browser keeps of this scope, and what tells where one has been: checkpoints, recounts. */
   async forget(): Promise<void> {
+    if (this.isDurable) forgetAudits();
     for (const name of await this.storage.names()) {
       if (name.endsWith(`/${this.scope}`) || name.startsWith("checkpoint/")) await this.storage.delete(name);
     }

@@ -14,14 +14,14 @@ export class Screens {
     this.flow = flow;
   }
 
-  /** One: what is pledged, and the button. */
-  start(): void {
+  /** One: what is pledged, and the button; after a failure with what was chosen. */
+  start(before?: number): void {
     const { words, panel, manifest, tongue } = this.flow;
     const radios = manifest.options.map((option) =>
       h(
         "label",
         { class: "choice" },
-        h("input", { type: "radio", name: "choice", value: String(option.number) }),
+        h("input", { type: "radio", name: "choice", value: String(option.number), checked: option.number === before }),
         h("span", { lang: tongue, dir: "auto" }, option.label[tongue] ?? ""),
       ),
     );
@@ -55,6 +55,21 @@ export class Screens {
       this.flow.prepare();
     });
     seen.observe(form);
+  }
+
+  /** A link that holds a finished pledge; whoever sent it may be somebody else, whose pledge it then is. */
+  received(take: () => Promise<void>): void {
+    const { words, panel } = this.flow;
+    panel.show(
+      words.t("app.carried"),
+      h("p", {}, words.t("app.carried_lead")),
+      h(
+        "p",
+        { class: "actions" },
+        panel.button(words.t("app.carried_take"), take, "main-action"),
+        panel.button(words.t("app.carried_leave"), () => this.flow.refresh()),
+      ),
+    );
   }
 
   /** Two, when it was left: the same envelope goes to the issuer again. */

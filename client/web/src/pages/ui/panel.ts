@@ -1,16 +1,19 @@
 /** The one part of a page that changes: a heading that takes the focus, and whatever stands below it. */
-import { type Child, h } from "./dom.ts";
+import { type Child, afterPaint, h } from "./dom.ts";
 import type { Words } from "./words.ts";
 
 export class Panel {
   private readonly root: HTMLElement;
   private readonly words: Words;
+  private readonly heading: "h2" | "h3"; // what comes below the page's own
   private alert: HTMLElement | null = null;
   private busy = false;
 
-  constructor(root: HTMLElement, words: Words) {
+  constructor(root: HTMLElement, words: Words, heading: "h2" | "h3" = "h2") {
     this.root = root;
     this.words = words;
+    this.heading = heading;
+    document.querySelector(".late")?.remove(); // it is for browsers that cannot run this
     root.hidden = false;
   }
 
@@ -19,7 +22,7 @@ export class Panel {
     this.root.hidden = false;
     const first = !this.root.hasChildNodes();
     this.alert = null;
-    const title = heading === null ? null : h("h3", { tabindex: "-1" }, heading);
+    const title = heading === null ? null : h(this.heading, { tabindex: "-1" }, heading);
     this.root.replaceChildren(...[title, ...children].filter((child): child is Node | string => Boolean(child)));
     if (first) return;
     const target = title ?? this.root;
@@ -31,7 +34,7 @@ export class Panel {
 
   /** One line that says what is being done, read out without taking the focus. */
   wait(text: string): void {
-    this.root.replaceChildren(h("p", { role: "status" }, text));
+    this.root.replaceChildren(status("", text));
   }
 
   /** Nothing can be done here. */
@@ -44,7 +47,7 @@ export class Panel {
   say(text: string): void {
     this.root.hidden = false;
     this.alert?.remove();
-    this.alert = h("p", { class: "hint", role: "status" }, text);
+    this.alert = status("hint", text);
     this.root.prepend(this.alert);
   }
 
@@ -54,7 +57,7 @@ export class Panel {
     this.alert = h(
       "div",
       { class: "alert", role: "alert" },
-      h("h3", {}, this.words.t("error.heading")),
+      h(this.heading, {}, this.words.t("error.heading")),
       h("p", {}, this.words.error(code)),
     );
     this.root.prepend(this.alert);
@@ -93,6 +96,13 @@ export class Panel {
     });
     return form;
   }
+}
+
+/** A line that is read out: a screen reader hears of a change in what it knows, not of what comes with its text. */
+function status(kind: string, text: string): HTMLElement {
+  const line = h("p", { class: kind, role: "status" });
+  afterPaint(() => (line.textContent = text));
+  return line;
 }
 
 /** The stable code of an error of ours, or what the browser means by its own. */
