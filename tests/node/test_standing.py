@@ -172,6 +172,8 @@ def test_the_badge_says_that_it_is_reached() -> None:
 def test_a_badge_shows_what_a_campaign_continues_with_as_its_page_does() -> None:
     words, count = catalogue("en"), Count(gross=5, live=4, batch=1, day=20463, size=9)
     assert ">4</text>" in badge.svg(CAMPAIGN, count, words)
-    assert ">1,204</text>" in badge.svg(CAMPAIGN, count, words, before=1200)
+    continued = badge.svg(CAMPAIGN, count, words, before=1200)
+    assert ">1,204</text>" in continued
+    assert f"of {1200 + CAMPAIGN.threshold:,} needed" in continued  # its terms name what was left
     assert badge.png(CAMPAIGN, count) != badge.png(CAMPAIGN, count, before=1200)
     assert ">—</text>" in badge.svg(CAMPAIGN, None, words, before=1200)
