@@ -268,6 +268,19 @@ def test_a_kept_state_hides_no_fork_and_no_rollback(auditor: Auditor) -> None:
     assert differs(auditor(other, (whole.checkpoint,), keep="forks")["report"], theirs) == []
 
 
+def test_from_the_beginning_everything_is_read_again(auditor: Auditor) -> None:
+    whole = ledgers.long(600)
+    assert auditor(whole, keep="anew")["report"]["ok"]
+    path = "tile/entries/000"
+    changed = ledgers.long(600)
+    changed.files[path] = changed.files[path][:-1] + bytes([changed.files[path][-1] ^ 1])
+    # What was recounted before is not read again, unless it is asked for.
+    later = auditor(changed, keep="anew")
+    assert (later["resumedAt"], later["report"]["ok"]) == (512, True)
+    again = auditor(changed, keep="anew", anew=True)
+    assert (again["resumedAt"], again["report"]["ok"]) == (0, False)
+
+
 @pytest.mark.parametrize("size", [20, 600])
 def test_a_fork_does_not_take_the_place_of_what_it_contradicts(auditor: Auditor, size: int) -> None:
     whole = ledgers.long(size)

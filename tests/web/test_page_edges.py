@@ -43,7 +43,8 @@ def test_a_pledge_in_a_link_is_taken_only_by_whom_it_belongs_to(
     page.goto(link)
     page.get_by_role("heading", name="A finished pledge from another device").wait_for()
     page.get_by_text("whoever else has it can change or withdraw it").wait_for()
-    shot(page, "sign-carried")
+    assert page.evaluate("document.activeElement.textContent") == "A finished pledge from another device"
+    shot(page, "sign-carried", full=False)
     assert page.url == stage.sign(campaign)  # the secret is not left in the address
     assert page.get_by_role("button", name="Send it now").count() == 0
     page.get_by_role("button", name="Leave it, make my own").click()

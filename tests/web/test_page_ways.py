@@ -148,6 +148,22 @@ def test_two_proofs_for_one_pledge(stage: Stage, page: Any, traffic: Traffic) ->
     check_privacy(stage, traffic)
 
 
+def test_another_address_costs_no_other_proof(stage: Stage, page: Any) -> None:
+    manifest = stage.publish(title="Both, the other way", level="email+device", options=None)
+    chromium.Device(page)
+    page.goto(stage.sign(manifest))
+    signer.choose(page, "")
+    page.get_by_role("button", name="a passkey").click()
+    page.get_by_role("button", name="Continue", exact=True).click()
+    page.get_by_role("button", name="Make a passkey").click()
+    page.get_by_role("link", name="Back to").click()
+    page.get_by_role("button", name="a code sent to your e-mail address").click()
+    signer.ask_for_code(page, signer.new_address())
+    page.get_by_role("button", name="Use another address").click()
+    signer.prove(page, stage, signer.new_address())
+    signer.is_signed(page)
+
+
 @pytest.mark.parametrize("language", ["en", "ar"])
 def test_a_log_in_elsewhere(stage: Stage, browser: Any, traffic: Traffic, language: str) -> None:
     manifest = stage.publish(title=f"By log-in {language}", level="oidc", options=None)

@@ -23,6 +23,7 @@ interface Job {
   readonly workers?: number;
   readonly sample?: number; // so many bundles
   readonly keep?: string; // a name under which to keep the state, and from which to resume
+  readonly anew?: boolean; // recount all, and compare with it
   readonly recall?: boolean; // compare with the checkpoint of what is kept, as the page does
 }
 
@@ -71,6 +72,7 @@ async function run(job: Job): Promise<object> {
       receipts,
       ...(scanner ? { scanner } : {}),
       ...(resume ? { resume } : {}),
+      ...(job.anew ? { anew: true } : {}),
       ...(job.keep ? { keep: (state: Snapshot) => void kept.set(job.keep!, structuredClone(state)) } : {}),
     });
     const { rows, resumedAt } = report;

@@ -78,7 +78,6 @@ def pages_blueprint(site: Site) -> Blueprint:
             "scope": manifest.scope_id.hex(),
             "ledger": site.ledger,
             "language": words.language,
-            "issuers": [{"name": issuer.name, "url": issuer.url} for issuer in manifest.issuers],
         }
         contacts = _contacts(site, manifest)
         if contacts is not None:

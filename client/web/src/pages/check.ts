@@ -104,7 +104,7 @@ function askAddress(more: boolean): void {
       const address = field.value.trim();
       if (!/^\S+@\S+$/.test(address)) throw new Refusal("malformed");
       await start("email", { address, language: page.language, ...(await solved()) }, more);
-      askCode(address);
+      askCode(address, more);
     },
     h("label", { class: "field", for: "address" }, words.t("check.address")),
     field,
@@ -115,7 +115,7 @@ function askAddress(more: boolean): void {
   field.focus({ preventScroll: true });
 }
 
-function askCode(address: string): void {
+function askCode(address: string, more: boolean): void {
   const field = h("input", {
     type: "text",
     class: "code",
@@ -135,7 +135,7 @@ function askCode(address: string): void {
       "p",
       { class: "actions" },
       h("button", { class: "main-action" }, words.t("check.confirm")),
-      panel.button(words.t("check.other_address"), () => askAddress(false), "plain"),
+      panel.button(words.t("check.other_address"), () => askAddress(more), "plain"),
     ),
   );
   panel.show(null, h("p", { role: "status" }, words.t("check.sent", { address })), form);

@@ -72,7 +72,10 @@ export class Flow {
     if (sent.has("session")) return this.arrive(members);
     if (sent.has("code")) return this.toIssuer({ code: sent.get("code") ?? "" });
     const carried = sent.get("pledge");
-    if (carried !== undefined && !(await this.keeper.load())) return this.screens.received(() => this.receive(carried));
+    if (carried !== undefined && !(await this.keeper.load())) {
+      this.panel.wait(this.words.t("app.checking")); // so that what comes now stands in view
+      return this.screens.received(() => this.receive(carried));
+    }
     await this.refresh();
     if (sent.has("cancelled")) this.screens.say(this.words.t("app.cancelled"));
   }
