@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from headcount_engine.engine import SigningKey
+from headcount_engine.engine import BlindSigner
 from headcount_issuer.attester import (
     Asking,
     Attester,
@@ -58,7 +58,7 @@ class OpenScope:
     number: int
     manifest: Manifest
     terms: IssuerTerms  # this issuer's
-    key: SigningKey
+    key: BlindSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +274,10 @@ class Issuance:
         """
         return TokenResponse(sign(self._store, self.order(bearer, request, origin)))
 
-    def signers(self, threads: int, deliver: Callable[[Sequence[Order]], None]) -> Signers:
-        """Threads that sign orders without anybody waiting in a thread of their own; see Signers."""
-        return Signers(self._store, threads, deliver)
+    def signers(self, deliver: Callable[[Sequence[Order]], None]) -> Signers:
+        """What has orders signed without anybody waiting in a thread of their own; see Signers."""
+        self._keys.start()
+        return Signers(self._store, self._keys.at_once, deliver)
 
     def order(self, bearer: str, request: bytes, origin: str | None) -> Order:
         """Everything about a token request but its signature.

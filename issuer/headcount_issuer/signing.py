@@ -1,9 +1,10 @@
-"""Signatures for many at once: signed in several threads, granted in groups, one transaction a group.
+"""Signatures for many at once: signed in other processes, granted in groups, one transaction a group.
 
-    submit → to sign → (threads: is it refused already? sign) → to grant → (one thread: burn all) → deliver
+    submit → to sign → (threads: is it refused already? have it signed) → to grant → (one thread: burn all) → deliver
 
-The engine gives up the GIL while it signs, so the signers use every core, and a group is what was signed
-while the group before was written. A signature is delivered when its tags are durably used up and not before.
+A thread takes all that wait, up to a batch, and waits for the process that signs them; a group is what was
+signed while the group before was written. So nobody waits for the GIL after every signature. A signature is
+delivered when its tags are durably used up and not before.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from headcount_engine import rsa
-from headcount_engine.engine import SigningKey
+from headcount_engine.engine import BlindSigner
 from headcount_issuer.store import Store, Wish
 from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableError
 
 MAX_WAITING = 2000  # orders; then 503
+MAX_BATCH = 16  # for one process: five milliseconds
 MAX_GROUP = 256  # in one transaction
 GATHER_S = 0.005  # for so long at most a group waits for others to be signed
 
@@ -31,7 +32,7 @@ _log = logging.getLogger(__name__)
 class Order:
     """One blinded message to be signed, checked in every respect but whether its person has a token."""
 
-    key: SigningKey
+    key: BlindSigner
     blinded_msg: bytes = field(repr=False)
     wish: Wish
     blind_sig: bytes | None = field(default=None, repr=False)  # to be told only if error is None
@@ -46,7 +47,7 @@ def sign(store: Store, order: Order) -> bytes:
         AlreadyIssuedError, NotEligibleError: as Store.burn.
         UnavailableError: the key or the database does not answer; nothing is used up.
     """
-    _sign(store, order)
+    _sign(store, [order])
     if order.error is None:
         store.burn_together(order.wish)
         order.error = order.wish.error
@@ -64,7 +65,7 @@ class Signers:
         self._store = store
         self._deliver = deliver
         self._to_sign: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
-        self._to_grant: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._to_grant: queue.SimpleQueue[list[Order] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._sign, name=f"signer-{i}") for i in range(threads)]
         self._granter = threading.Thread(target=self._grant, name="granter")
         for thread in (*self._threads, self._granter):
@@ -82,20 +83,35 @@ class Signers:
 
     def close(self) -> None:
         """Finish what was taken, and end the threads."""
-        for _ in self._threads:
-            self._to_sign.put(None)
+        self._to_sign.put(None)
         for thread in self._threads:
             thread.join()
         self._to_grant.put(None)
         self._granter.join()
 
     def _sign(self) -> None:
-        while (order := self._to_sign.get()) is not None:
-            _sign(self._store, order)
-            if order.error is None:
-                self._to_grant.put(order)
-            else:
-                self._deliver([order])
+        while batch := self._batch():
+            _sign(self._store, batch)
+            refused = [order for order in batch if order.error is not None]
+            if len(refused) < len(batch):
+                self._to_grant.put([order for order in batch if order.error is None])
+            if refused:
+                self._deliver(refused)
+
+    def _batch(self) -> list[Order]:
+        """What waits, shared among the threads; nothing at the end."""
+        order = self._to_sign.get()
+        batch: list[Order] = []
+        while order is not None:
+            batch.append(order)
+            if len(batch) > min(MAX_BATCH - 1, self._to_sign.qsize() // len(self._threads)):
+                return batch
+            try:
+                order = self._to_sign.get_nowait()
+            except queue.Empty:
+                return batch
+        self._to_sign.put(None)  # for the other threads, and for this one's next time
+        return batch
 
     def _gather(self) -> None:
         """Wait for those that are about to be signed, if there are any: a write costs the same for all."""
@@ -104,9 +120,9 @@ class Signers:
             time.sleep(GATHER_S / 10)
 
     def _grant(self) -> None:
-        while (order := self._to_grant.get()) is not None:
+        while (signed := self._to_grant.get()) is not None:
             self._gather()
-            group = [order]
+            group = list(signed)
             while len(group) < MAX_GROUP:
                 try:
                     further = self._to_grant.get_nowait()
@@ -115,7 +131,7 @@ class Signers:
                 if further is None:
                     self._to_grant.put(None)  # the last of all
                     break
-                group.append(further)
+                group += further
             try:
                 self._store.burn_all([order.wish for order in group])
             except Exception as exc:  # noqa: BLE001 - without this thread everybody would wait for ever
@@ -127,15 +143,31 @@ class Signers:
             self._deliver(group)
 
 
-def _sign(store: Store, order: Order) -> None:
+def _sign(store: Store, orders: Sequence[Order]) -> None:
     # Who has a token for another message is refused before: one person must not have the key work on many
     # messages of their choice. Signed before the tags are used up: a security module that fails costs nobody
     # their token.
+    by_key: dict[BlindSigner, list[Order]] = {}
     try:
-        store.check(order.wish)
-        order.blind_sig = rsa.blind_sign(order.key, order.blinded_msg)
+        for order, error in zip(orders, store.check([order.wish for order in orders]), strict=True):
+            order.error = error
+            if error is None:
+                by_key.setdefault(order.key, []).append(order)
+        for key, ours in by_key.items():
+            found = key.blind_sign([order.blinded_msg for order in ours])
+            for order, one in zip(ours, found, strict=True):
+                if isinstance(one, bytes):
+                    order.blind_sig = one
+                else:
+                    order.error = one
     except ProtocolError as exc:
-        order.error = exc
-    except Exception as exc:  # noqa: BLE001 - a thread that ends would leave its person waiting
+        _refuse(orders, exc)
+    except Exception as exc:  # noqa: BLE001 - a thread that ends would leave its people waiting
         _log.error("a signature failed: %s", type(exc).__name__)
-        order.error = CorruptionError("signing failure")
+        _refuse(orders, CorruptionError("signing failure"))
+
+
+def _refuse(orders: Sequence[Order], error: ProtocolError) -> None:
+    for order in orders:
+        if order.error is None and order.blind_sig is None:
+            order.error = error

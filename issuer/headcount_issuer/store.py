@@ -36,7 +36,7 @@ from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
 from headcount_issuer.schema import codes, metadata, scopes
-from headcount_issuer.tags import Tags, count, look_up, prepare
+from headcount_issuer.tags import Look, Tags, count, prepare
 from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
@@ -102,6 +102,7 @@ class Store:
         self._writer = engine.connect().execution_options(write=True)
         self._reader = engine.connect()
         self._reader_lock = threading.Lock()
+        self._look = Look(self._reader.connection.driver_connection)
         self._group = Group(self._grant)
 
     @classmethod
@@ -248,21 +249,21 @@ class Store:
         """
         self._grant(wishes)
 
-    def check(self, wish: Wish) -> None:
-        """Refuse what burn would refuse by what is used up now; nothing is changed.
+    def check(self, wishes: Sequence[Wish]) -> list[ProtocolError | None]:
+        """What burn would refuse each with by what is used up now; nothing is changed.
 
         Raises:
-            AlreadyIssuedError: one of the tags is used up, and not for this message.
             UnavailableError: the database cannot be read now.
         """
-        driver: Any = self._reader.connection.driver_connection
         try:
             with self._reader_lock:
-                found = [look_up(driver, wish.number, tag) for tag in wish.tags]
+                found = [[self._look.find(wish.number, tag) for tag in wish.tags] for wish in wishes]
         except sqlite3.Error as exc:
             raise UnavailableError("the issuer's database cannot be read now") from exc
-        if any(digest is not None for digest in found) and not _is_granted(found, wish.digest):
-            raise _another()
+        return [
+            None if not any(digests) or _is_granted(digests, wish.digest) else _another()
+            for wish, digests in zip(wishes, found, strict=True)
+        ]
 
     def is_burnt(self, number: int, tag: bytes) -> bool:
         """Whether a tag is used up."""

@@ -18,7 +18,6 @@ file system has freed and not overwritten; that is what disk encryption is for.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +32,8 @@ RECORD_BYTES = TAG_BYTES + DIGEST_BYTES
 CAPACITY = 63  # records; with SQLite's own 6 bytes the row fills a page of 4096 (limit: 4061) alone
 BUCKET_BYTES = CAPACITY * RECORD_BYTES
 MAX_DEPTH = 32
+_FREE = bytes(RECORD_BYTES)
+_NO_TAG = bytes(TAG_BYTES)
 _CHUNK = 256  # buckets held in memory while splitting
 
 Record = tuple[bytes, bytes]  # (tag, digest)
@@ -57,7 +58,7 @@ class Tags:
     def put(self, number: int, tag: bytes, digest: bytes) -> None:
         """Keep a tag that find does not find."""
         bucket_id = self._bucket_id(number, tag)
-        while any((data := self._bucket(bucket_id))[-RECORD_BYTES:]):  # full
+        while (data := self._bucket(bucket_id))[-RECORD_BYTES:] != _FREE:  # full
             self.flush()
             self._depths[number] = _split(self._connection, number, self._depths[number])
             bucket_id = self._bucket_id(number, tag)
@@ -84,7 +85,7 @@ class Tags:
             if row is None:
                 raise CorruptionError("a scope is missing")
             depth = self._depths[number] = int(row[0])
-        return _first_id(number, depth) | int.from_bytes(tag[:4], "big") >> (32 - depth)
+        return _bucket_id(number, depth, tag)
 
     def _bucket(self, bucket_id: int) -> bytes:
         data = self._changed.get(bucket_id) or self._read.get(bucket_id)
@@ -97,18 +98,35 @@ class Tags:
 
 
 _LOOK = (
-    "SELECT b.records FROM scopes s JOIN buckets b"
+    "SELECT b.records, s.depth FROM scopes s JOIN buckets b"
     " ON b.id = (s.number << 40) | (s.depth << 32) | (?2 >> (32 - s.depth)) WHERE s.number = ?1"
 )
 _WRITE = "UPDATE buckets SET records = ? WHERE id = ? AND records = ?"
 
 
-def look_up(driver: sqlite3.Connection, number: int, tag: bytes) -> bytes | None:
-    """The digest that is kept with a tag, in one statement and thus consistent; outside a transaction."""
-    row = driver.execute(_LOOK, (number, int.from_bytes(tag[:4], "big"))).fetchone()
-    if row is None or len(row[0]) != BUCKET_BYTES:
-        raise CorruptionError("a bucket of tags is missing, or has another size")
-    return _digest_in(row[0], tag)
+class Look:
+    """The used tags as they are now, outside a transaction: each is found by one statement. Not for two threads."""
+
+    def __init__(self, driver: Any) -> None:
+        """driver is a connection of sqlite3 in autocommit mode."""
+        self._execute = driver.execute
+        self._depths: dict[int, int] = {}  # scope number → depth when it was looked at last
+
+    def find(self, number: int, tag: bytes) -> bytes | None:
+        """The digest that is kept with a tag of the scope with this number, None if the tag is unused."""
+        depth = self._depths.get(number)
+        row = None
+        if depth is not None:  # if it has changed, no bucket is left of that depth
+            bucket_id = _bucket_id(number, depth, tag)
+            row = self._execute("SELECT records FROM buckets WHERE id = ?", (bucket_id,)).fetchone()
+        if row is None:
+            row = self._execute(_LOOK, (number, int.from_bytes(tag[:4], "big"))).fetchone()
+            if row is None:
+                raise CorruptionError("a bucket of tags is missing, or has another size")
+            self._depths[number] = int(row[1])
+        if len(row[0]) != BUCKET_BYTES:
+            raise CorruptionError("a bucket of tags is missing, or has another size")
+        return _digest_in(row[0], tag)
 
 
 def prepare(connection: Connection, number: int) -> None:
@@ -133,9 +151,10 @@ def clear(connection: Connection, number: int) -> None:
 
 
 def _digest_in(data: bytes, tag: bytes) -> bytes | None:
-    at = _place(data, tag)
-    found = data[at : at + RECORD_BYTES]
-    return found[TAG_BYTES:] if found[:TAG_BYTES] == tag else None
+    at = data.find(tag)
+    while at % RECORD_BYTES and at != -1:  # inside a record
+        at = data.find(tag, at + 1)
+    return None if at == -1 else data[at + TAG_BYTES : at + RECORD_BYTES]
 
 
 def _place(data: bytes, tag: bytes) -> int:
@@ -144,7 +163,7 @@ def _place(data: bytes, tag: bytes) -> int:
     while low < high:
         middle = (low + high) // 2
         at = middle * RECORD_BYTES
-        if b"\0" * TAG_BYTES != data[at : at + TAG_BYTES] < tag:
+        if _NO_TAG != data[at : at + TAG_BYTES] < tag:
             low = middle + 1
         else:
             high = middle
@@ -175,6 +194,10 @@ def decode_bucket(data: bytes) -> list[Record]:
             raise CorruptionError("a bucket of tags is not in order")
         records.append((record[:TAG_BYTES], record[TAG_BYTES:]))
     return records
+
+
+def _bucket_id(number: int, depth: int, tag: bytes) -> int:
+    return _first_id(number, depth) | int.from_bytes(tag[:4], "big") >> (32 - depth)
 
 
 def _first_id(number: int, depth: int) -> int:

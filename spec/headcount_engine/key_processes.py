@@ -1,0 +1,92 @@
+"""Token keys in processes of their own, one for each core: see key_process.
+
+A thread gives up the GIL while it signs and then waits for it, behind those that serve: two cores signed half of
+what they can. And who reads this process's memory finds no key there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from headcount_engine import key_process
+from headcount_engine.key_process import KEY, MALFORMED, MESSAGE_BYTES, SIGN, SIGNED
+from headcount_engine.worker import Workers
+from headcount_spec.blind_rsa import PrivateKey, PublicKey
+from headcount_spec.errors import (
+    CorruptionError,
+    MalformedError,
+    ProtocolError,
+    UnknownKeyError,
+)
+from headcount_spec.spki import TokenKeyId
+
+_ANSWER_BYTES = 1 + MESSAGE_BYTES
+
+
+class KeyProcesses:
+    """The processes; threads share them. They start with the first question."""
+
+    def __init__(self, number: int | None = None) -> None:
+        """number: one for each core, if it is not told."""
+        self.number = number or os.cpu_count() or 1
+        self._workers = Workers(key_process, "a signing process", self.number)
+
+    def start(self) -> None:
+        """Start them before the first question."""
+        self._workers.start()
+
+    def key(self, key_id: TokenKeyId, public: PublicKey, read: Callable[[], PrivateKey]) -> ProcessKey:
+        """The handle of a key; read is called for each process that has to be given it."""
+        return ProcessKey(self._workers, key_id, public, read)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._workers.close()
+
+
+class ProcessKey:
+    """A key in the processes, as engine.BlindSigner."""
+
+    def __init__(
+        self, workers: Workers, key_id: TokenKeyId, public: PublicKey, read: Callable[[], PrivateKey]
+    ) -> None:
+        self.public = public
+        self._workers = workers
+        self._key_id = key_id
+        self._read = read
+        self._forgotten = False
+
+    def blind_sign(self, blinded_msgs: Sequence[bytes]) -> list[bytes | ProtocolError]:
+        """One question to whichever process is free."""
+        if any(len(msg) != MESSAGE_BYTES for msg in blinded_msgs):
+            raise ValueError("a token request holds exactly as many bytes as the modulus has")
+        question = self._key_id + b"".join(blinded_msgs)
+        with self._workers.one() as worker:
+            # Looked at with a process in hand: forget ends those that were taken before.
+            if self._forgotten:
+                raise UnknownKeyError("the private half of this token key is not at this issuer any more")
+            try:
+                answer = worker.ask(SIGN, question)
+            except UnknownKeyError:
+                key = self._read()
+                primes = (prime.to_bytes(MESSAGE_BYTES, "big") for prime in (key.p, key.q))
+                worker.ask(KEY, self._key_id + b"".join(primes))
+                answer = worker.ask(SIGN, question)
+        if len(answer) != len(blinded_msgs) * _ANSWER_BYTES:
+            raise CorruptionError("a signing process gave another number of answers")
+        return [_told(answer[at : at + _ANSWER_BYTES]) for at in range(0, len(answer), _ANSWER_BYTES)]
+
+    def forget(self) -> None:
+        """Have the key leave the memory of all processes: they end, and others start when they are needed."""
+        self._forgotten = True
+        self._workers.renew()
+
+
+def _told(answer: bytes) -> bytes | ProtocolError:
+    outcome, blind_sig = answer[:1], answer[1:]
+    if outcome == SIGNED:
+        return blind_sig
+    if outcome == MALFORMED:
+        return MalformedError("the blinded message is out of range")
+    return CorruptionError("signing failure: the private operation gave a wrong result")
