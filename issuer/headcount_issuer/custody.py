@@ -235,7 +235,7 @@ class FileCustody:
         """Have a key leave the memory of the processes."""
         loaded = self._loaded.pop(key_id, None)
         if loaded is not None:
-            loaded.forget()
+            self._processes.forget(loaded)
 
     def _read(self, key_id: TokenKeyId) -> PrivateKey:
         path = self._path(key_id)
@@ -245,9 +245,7 @@ class FileCustody:
         if not isinstance(key, pyca_rsa.RSAPrivateKey):
             raise ConfigurationError(f"{path.name} is no RSA key")
         try:
-            private = rsa.read_private_key(
-                key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-            )
+            private = rsa.private_numbers(key)
         except MalformedError as exc:
             raise ConfigurationError(f"{path.name} is no token key") from exc
         if spki.token_key_id(spki.encode_token_key(private.public)) != key_id:

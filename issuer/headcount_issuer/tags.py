@@ -211,21 +211,19 @@ def _split(connection: Connection, number: int, depth: int) -> int:
     first, new_first = _first_id(number, depth), _first_id(number, depth + 1)
     for chunk in _chunks(connection, first, first + (1 << depth)):
         rows = []
-        for bucket_id, records in chunk:
-            halves: tuple[list[Record], list[Record]] = ([], [])
-            for record in records:
-                bit = int.from_bytes(record[0][:4], "big") >> (31 - depth) & 1
-                halves[bit].append(record)
-            for bit, half in enumerate(halves):
-                new_id = new_first + 2 * (bucket_id - first) + bit
-                rows.append({"id": new_id, "records": encode_bucket(half)})
+        for bucket_id, data in chunk:
+            new = 2 * (bucket_id - first)
+            # Records ascend: the second half begins with the first tag that has the next bit.
+            at = _place(data, (new + 1 << 31 - depth).to_bytes(4, "big"))
+            for bit, half in enumerate((data[:at], data[at:])):
+                rows.append({"id": new_first + new + bit, "records": half.ljust(BUCKET_BYTES, b"\0")})
         connection.execute(insert(buckets), rows)
     connection.execute(delete(buckets).where(buckets.c.id >= first, buckets.c.id < new_first))
     connection.execute(update(scopes).where(scopes.c.number == number).values(depth=depth + 1))
     return depth + 1
 
 
-def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple[int, list[Record]]]]:
+def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple[int, bytes]]]:
     while True:
         query = (
             select(buckets.c.id, buckets.c.records)
@@ -236,5 +234,7 @@ def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple
         rows = connection.execute(query).all()
         if not rows:
             return
-        yield [(row.id, decode_bucket(row.records)) for row in rows]
+        if any(len(row.records) != BUCKET_BYTES for row in rows):
+            raise CorruptionError("a bucket of tags has another size")
+        yield [(row.id, row.records) for row in rows]
         first = rows[-1].id + 1

@@ -6,12 +6,13 @@ what they can. And who reads this process's memory finds no key there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 
 from headcount_engine import key_process
 from headcount_engine.key_process import KEY, MALFORMED, MESSAGE_BYTES, SIGN, SIGNED
-from headcount_engine.worker import Workers
+from headcount_engine.worker import Worker, Workers
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
 from headcount_spec.errors import (
     CorruptionError,
@@ -31,14 +32,26 @@ class KeyProcesses:
         """number: one for each core, if it is not told."""
         self.number = number or os.cpu_count() or 1
         self._workers = Workers(key_process, "a signing process", self.number)
+        self._keys: list[ProcessKey] = []
 
     def start(self) -> None:
-        """Start them before the first question."""
-        self._workers.start()
+        """Start them and give them the keys, so that nobody waits for that; what fails is told to who asks."""
+        with contextlib.ExitStack() as taken, contextlib.suppress(ProtocolError):
+            workers = [taken.enter_context(self._workers.one()) for _ in range(self.number)]
+            for key in self._keys:
+                key.give(workers)
 
     def key(self, key_id: TokenKeyId, public: PublicKey, read: Callable[[], PrivateKey]) -> ProcessKey:
-        """The handle of a key; read is called for each process that has to be given it."""
-        return ProcessKey(self._workers, key_id, public, read)
+        """The handle of a key; read is called whenever processes have to be given it."""
+        key = ProcessKey(self._workers, key_id, public, read)
+        self._keys.append(key)
+        return key
+
+    def forget(self, key: ProcessKey) -> None:
+        """Have a key leave the memory of all processes: they end, and others start when they are needed."""
+        self._keys.remove(key)
+        key.forgotten = True
+        self._workers.renew()
 
     def close(self) -> None:
         """End the processes."""
@@ -55,7 +68,7 @@ class ProcessKey:
         self._workers = workers
         self._key_id = key_id
         self._read = read
-        self._forgotten = False
+        self.forgotten = False
 
     def blind_sign(self, blinded_msgs: Sequence[bytes]) -> list[bytes | ProtocolError]:
         """One question to whichever process is free."""
@@ -64,23 +77,24 @@ class ProcessKey:
         question = self._key_id + b"".join(blinded_msgs)
         with self._workers.one() as worker:
             # Looked at with a process in hand: forget ends those that were taken before.
-            if self._forgotten:
+            if self.forgotten:
                 raise UnknownKeyError("the private half of this token key is not at this issuer any more")
             try:
                 answer = worker.ask(SIGN, question)
             except UnknownKeyError:
-                key = self._read()
-                primes = (prime.to_bytes(MESSAGE_BYTES, "big") for prime in (key.p, key.q))
-                worker.ask(KEY, self._key_id + b"".join(primes))
+                self.give([worker])
                 answer = worker.ask(SIGN, question)
         if len(answer) != len(blinded_msgs) * _ANSWER_BYTES:
             raise CorruptionError("a signing process gave another number of answers")
         return [_told(answer[at : at + _ANSWER_BYTES]) for at in range(0, len(answer), _ANSWER_BYTES)]
 
-    def forget(self) -> None:
-        """Have the key leave the memory of all processes: they end, and others start when they are needed."""
-        self._forgotten = True
-        self._workers.renew()
+    def give(self, workers: Sequence[Worker]) -> None:
+        """Give the key to processes."""
+        key = self._read()
+        primes = (prime.to_bytes(MESSAGE_BYTES, "big") for prime in (key.p, key.q))
+        data = self._key_id + b"".join(primes)
+        for worker in workers:
+            worker.ask(KEY, data)
 
 
 def _told(answer: bytes) -> bytes | ProtocolError:

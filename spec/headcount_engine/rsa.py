@@ -38,7 +38,7 @@ __all__ = [
     "load_numbers",
     "load_private_key",
     "load_public_key",
-    "read_private_key",
+    "private_numbers",
     "verify",
 ]
 
@@ -58,18 +58,12 @@ SIGNING: Sequence[Callable[[], SigningEngine]] = (Libcrypto, gmp)  # the fastest
 VERIFYING: Sequence[Callable[[], VerifyingEngine]] = (Libcrypto, Portable)
 
 
-def read_private_key(der: bytes) -> PrivateKey:
-    """A token key in PKCS #8 DER.
+def private_numbers(key: rsa.RSAPrivateKey) -> PrivateKey:
+    """A token key that `cryptography` has read and checked.
 
     Raises:
-        MalformedError: not an RSA key of 2048 bits with e = 65537, or its numbers disagree.
+        MalformedError: not of 2048 bits with e = 65537.
     """
-    try:
-        key = load_der_private_key(der, None)
-    except (ValueError, TypeError) as exc:
-        raise MalformedError("not a private key in PKCS #8 DER") from exc
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise MalformedError("not an RSA key")
     numbers = key.private_numbers()
     public = numbers.public_numbers
     if public.n.bit_length() != MODULUS_BITS or public.e != EXPONENT:
@@ -81,13 +75,19 @@ def load_private_key(der: bytes) -> SigningKey:
     """A handle of a token key in PKCS #8 DER, to be made once and shared by all threads.
 
     Raises:
-        MalformedError: as read_private_key.
+        MalformedError: not an RSA key of 2048 bits with e = 65537, or its numbers disagree.
     """
-    return load_numbers(read_private_key(der))
+    try:
+        key = load_der_private_key(der, None)
+    except (ValueError, TypeError) as exc:
+        raise MalformedError("not a private key in PKCS #8 DER") from exc
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise MalformedError("not an RSA key")
+    return load_numbers(private_numbers(key))
 
 
 def load_numbers(key: PrivateKey) -> SigningKey:
-    """A handle of a token key that read_private_key has read, perhaps in another process."""
+    """A handle of a token key that private_numbers has checked, perhaps in another process."""
     return _signing_engine().load_private_key(key)
 
 

@@ -51,12 +51,6 @@ class Workers:
         for _ in range(number):
             self._idle.put(None)
 
-    def start(self) -> None:
-        """Start those that are not, so that the first questions do not wait; what fails is told to them."""
-        with contextlib.ExitStack() as taken, contextlib.suppress(UnavailableError, ConfigurationError):
-            for _ in range(self._idle.qsize()):
-                taken.enter_context(self.one())
-
     @contextmanager
     def one(self) -> Iterator[Worker]:
         """Whichever is free, for some questions; waits for it.
