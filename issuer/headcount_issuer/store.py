@@ -257,12 +257,13 @@ class Store:
         """
         try:
             with self._reader_lock:
-                found = [[self._look.find(wish.number, tag) for tag in wish.tags] for wish in wishes]
+                digests = iter(self._look.find([(wish.number, tag) for wish in wishes for tag in wish.tags]))
         except sqlite3.Error as exc:
             raise UnavailableError("the issuer's database cannot be read now") from exc
+        found = [[next(digests) for _ in wish.tags] for wish in wishes]
         return [
-            None if not any(digests) or _is_granted(digests, wish.digest) else _another()
-            for wish, digests in zip(wishes, found, strict=True)
+            None if not any(ours) or _is_granted(ours, wish.digest) else _another()
+            for wish, ours in zip(wishes, found, strict=True)
         ]
 
     def is_burnt(self, number: int, tag: bytes) -> bool:
@@ -298,6 +299,7 @@ class Store:
         try:
             with self.transaction() as connection:
                 used = Tags(connection)
+                used.read((wish.number, tag) for wish in ordered for tag in wish.tags)
                 issued: Counter[int] = Counter()
                 errors = [_decide(used, issued, wish) for wish in ordered]
                 used.flush()

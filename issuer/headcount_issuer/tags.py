@@ -18,8 +18,9 @@ file system has freed and not overwritten; that is what disk encryption is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -32,11 +33,13 @@ RECORD_BYTES = TAG_BYTES + DIGEST_BYTES
 CAPACITY = 63  # records; with SQLite's own 6 bytes the row fills a page of 4096 (limit: 4061) alone
 BUCKET_BYTES = CAPACITY * RECORD_BYTES
 MAX_DEPTH = 32
+MAX_AT_ONCE = 256  # buckets in one statement
 _FREE = bytes(RECORD_BYTES)
 _NO_TAG = bytes(TAG_BYTES)
 _CHUNK = 256  # buckets held in memory while splitting
 
 Record = tuple[bytes, bytes]  # (tag, digest)
+T = TypeVar("T")
 
 
 class Tags:
@@ -50,6 +53,16 @@ class Tags:
         self._depths: dict[int, int] = {}  # scope number → depth
         self._read: dict[int, bytes] = {}  # bucket id → its blob as it was read
         self._changed: dict[int, bytes] = {}  # bucket id → its blob as it is to be written
+
+    def read(self, tags: Iterable[tuple[int, bytes]]) -> None:
+        """Read what find will be asked for, (scope number, tag), by one statement.
+
+        After each statement the thread waits for the GIL, in a busy issuer for longer than the statement takes.
+        """
+        ids = sorted({self._bucket_id(number, tag) for number, tag in tags} - self._changed.keys())
+        for some in _chunks_of(ids):
+            row = self._execute(_select(len(some)), some).fetchone()
+            self._read.update((i, _checked(data)) for i, data in zip(some, row, strict=True))
 
     def find(self, number: int, tag: bytes) -> bytes | None:
         """The digest that is kept with a tag of the scope with this number, None if the tag is unused."""
@@ -71,9 +84,11 @@ class Tags:
         Raises:
             CorruptionError: one is not, inside a write transaction.
         """
-        for bucket_id, data in sorted(self._changed.items()):
-            written = self._execute(_WRITE, (data, bucket_id, self._read[bucket_id]))
-            if written.rowcount != 1:
+        for some in _chunks_of(sorted(self._changed)):
+            after = [value for i in some for value in (i, self._changed[i])]
+            before = [value for i in some for value in (i, self._read[i])]
+            written = self._execute(_update(len(some)), [*after, *some, *before])
+            if written.rowcount != len(some):
                 raise CorruptionError("a bucket of tags changed inside a write transaction")
         self._read.clear()
         self._changed.clear()
@@ -91,9 +106,7 @@ class Tags:
         data = self._changed.get(bucket_id) or self._read.get(bucket_id)
         if data is None:
             row = self._execute("SELECT records FROM buckets WHERE id = ?", (bucket_id,)).fetchone()
-            if row is None or len(row[0]) != BUCKET_BYTES:
-                raise CorruptionError("a bucket of tags is missing, or has another size")
-            data = self._read[bucket_id] = bytes(row[0])
+            data = self._read[bucket_id] = _checked(None if row is None else row[0])
         return data
 
 
@@ -101,32 +114,47 @@ _LOOK = (
     "SELECT b.records, s.depth FROM scopes s JOIN buckets b"
     " ON b.id = (s.number << 40) | (s.depth << 32) | (?2 >> (32 - s.depth)) WHERE s.number = ?1"
 )
-_WRITE = "UPDATE buckets SET records = ? WHERE id = ? AND records = ?"
+
+
+@functools.lru_cache(maxsize=MAX_AT_ONCE)
+def _select(number: int) -> str:
+    """Records of so many ids, one row."""
+    return f"SELECT {', '.join(['(SELECT records FROM buckets WHERE id = ?)'] * number)}"  # noqa: S608
+
+
+@functools.lru_cache(maxsize=MAX_AT_ONCE)
+def _update(number: int) -> str:
+    """New records for so many ids, where they have the old ones: (id, new)…, id…, (id, old)…"""
+    case = f"CASE id {'WHEN ? THEN ? ' * number}END"
+    ids = ", ".join("?" * number)
+    return f"UPDATE buckets SET records = {case} WHERE id IN ({ids}) AND records = {case}"  # noqa: S608
 
 
 class Look:
-    """The used tags as they are now, outside a transaction: each is found by one statement. Not for two threads."""
+    """The used tags as they are now, outside a transaction. Not for two threads at a time."""
 
     def __init__(self, driver: Any) -> None:
         """driver is a connection of sqlite3 in autocommit mode."""
         self._execute = driver.execute
         self._depths: dict[int, int] = {}  # scope number → depth when it was looked at last
 
-    def find(self, number: int, tag: bytes) -> bytes | None:
-        """The digest that is kept with a tag of the scope with this number, None if the tag is unused."""
-        depth = self._depths.get(number)
-        row = None
-        if depth is not None:  # if it has changed, no bucket is left of that depth
-            bucket_id = _bucket_id(number, depth, tag)
-            row = self._execute("SELECT records FROM buckets WHERE id = ?", (bucket_id,)).fetchone()
-        if row is None:
-            row = self._execute(_LOOK, (number, int.from_bytes(tag[:4], "big"))).fetchone()
-            if row is None:
-                raise CorruptionError("a bucket of tags is missing, or has another size")
+    def find(self, tags: Sequence[tuple[int, bytes]]) -> list[bytes | None]:
+        """The digest that is kept with each tag of a scope with this number, None if the tag is unused."""
+        found: list[bytes | None] = []
+        for some in _chunks_of(tags):
+            # If a depth is another by now, no bucket of the old one is left.
+            ids = [_bucket_id(number, self._depths.get(number, 0), tag) for number, tag in some]
+            row = self._execute(_select(len(some)), ids).fetchone()
+            for (number, tag), data in zip(some, row, strict=True):
+                found.append(_digest_in(self._bucket(number, tag) if data is None else _checked(data), tag))
+        return found
+
+    def _bucket(self, number: int, tag: bytes) -> bytes:
+        """By one statement, and thus consistent."""
+        row = self._execute(_LOOK, (number, int.from_bytes(tag[:4], "big"))).fetchone()
+        if row is not None:
             self._depths[number] = int(row[1])
-        if len(row[0]) != BUCKET_BYTES:
-            raise CorruptionError("a bucket of tags is missing, or has another size")
-        return _digest_in(row[0], tag)
+        return _checked(None if row is None else row[0])
 
 
 def prepare(connection: Connection, number: int) -> None:
@@ -148,6 +176,17 @@ def clear(connection: Connection, number: int) -> None:
         delete(buckets).where(buckets.c.id >= _first_id(number, 0), buckets.c.id < _first_id(number + 1, 0))
     )
     prepare(connection, number)
+
+
+def _checked(data: bytes | None) -> bytes:
+    if data is None or len(data) != BUCKET_BYTES:
+        raise CorruptionError("a bucket of tags is missing, or has another size")
+    return bytes(data)
+
+
+def _chunks_of(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for at in range(0, len(values), MAX_AT_ONCE):
+        yield values[at : at + MAX_AT_ONCE]
 
 
 def _digest_in(data: bytes, tag: bytes) -> bytes | None:
