@@ -185,7 +185,7 @@ class Custody(Protocol):
 
 
 class FileCustody:
-    """keys/<token key id>.pem, encrypted if there is a passphrase; read here, and kept by processes that sign."""
+    """keys/<token key id>.pem, encrypted if there is a passphrase; read here, kept by processes that sign."""
 
     def __init__(self, folder: Path, passphrase: Secret | None) -> None:
         self._folder = folder

@@ -116,7 +116,7 @@ class Keys:
         """Have a key leave the memory: it signs nothing any more."""
         with self._lock:
             self._signing.pop(key_id, None)
-            self._custody.forget(key_id)
+        self._custody.forget(key_id)
 
     def destroy_token_key(self, key_id: TokenKeyId) -> bool:
         """Destroy the private half of a token key, for ever; whether it was there.

@@ -1,6 +1,6 @@
 """Signatures for many at once: signed in other processes, granted in groups, one transaction a group.
 
-    submit → to sign → (threads: is it refused already? have it signed) → to grant → (one thread: burn all) → deliver
+    submit → to sign → (threads: refused already? have it signed) → to grant → (one thread: burn all) → deliver
 
 A thread takes all that wait, up to a batch, and waits for the process that signs them; a group is what was
 signed while the group before was written. So nobody waits for the GIL after every signature. A signature is
@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from headcount_engine.engine import BlindSigner
 from headcount_issuer.store import Store, Wish
@@ -24,6 +26,8 @@ MAX_WAITING = 2000  # orders; then 503
 MAX_BATCH = 16  # for one process: five milliseconds
 MAX_GROUP = 256  # in one transaction
 GATHER_S = 0.005  # for so long at most a group waits for others to be signed
+
+A = TypeVar("A")
 
 _log = logging.getLogger(__name__)
 
@@ -148,26 +152,29 @@ def _sign(store: Store, orders: Sequence[Order]) -> None:
     # messages of their choice. Signed before the tags are used up: a security module that fails costs nobody
     # their token.
     by_key: dict[BlindSigner, list[Order]] = {}
+    errors = _told(len(orders), lambda: store.check([order.wish for order in orders]))
+    for order, error in zip(orders, errors, strict=True):
+        order.error = error
+        if error is None:
+            by_key.setdefault(order.key, []).append(order)
+    for key, ours in by_key.items():
+        for order, found in zip(ours, _told(len(ours), partial(_ask, key, ours)), strict=True):
+            if isinstance(found, bytes):
+                order.blind_sig = found
+            else:
+                order.error = found
+
+
+def _ask(key: BlindSigner, orders: Sequence[Order]) -> list[bytes | ProtocolError]:
+    return key.blind_sign([order.blinded_msg for order in orders])
+
+
+def _told(number: int, work: Callable[[], list[A]]) -> list[A | ProtocolError]:
+    """What work answers to so many, or why it does not: a thread that ended would leave its people waiting."""
     try:
-        for order, error in zip(orders, store.check([order.wish for order in orders]), strict=True):
-            order.error = error
-            if error is None:
-                by_key.setdefault(order.key, []).append(order)
-        for key, ours in by_key.items():
-            found = key.blind_sign([order.blinded_msg for order in ours])
-            for order, one in zip(ours, found, strict=True):
-                if isinstance(one, bytes):
-                    order.blind_sig = one
-                else:
-                    order.error = one
+        return [*work()]
     except ProtocolError as exc:
-        _refuse(orders, exc)
-    except Exception as exc:  # noqa: BLE001 - a thread that ends would leave its people waiting
+        return [exc] * number
+    except Exception as exc:  # noqa: BLE001 - as said
         _log.error("a signature failed: %s", type(exc).__name__)
-        _refuse(orders, CorruptionError("signing failure"))
-
-
-def _refuse(orders: Sequence[Order], error: ProtocolError) -> None:
-    for order in orders:
-        if order.error is None and order.blind_sig is None:
-            order.error = error
+        return [CorruptionError("signing failure")] * number

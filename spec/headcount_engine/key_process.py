@@ -3,8 +3,8 @@
     KEY    key id[32], p[256], q[256]      DONE
     SIGN   key id[32], blinded msg[256]*   DONE, (outcome, blind sig[256])* | NO_KEY
 
-RFC 9474's BlindSign runs here whole: what is not verified does not leave the process that has made it. Nothing
-else comes here: no bearer, no tag, no address.
+RFC 9474's BlindSign runs here whole: what is not verified does not leave the process that has made it.
+Nothing else comes here: no bearer, no tag, no address.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Token keys in processes of their own, one for each core: see key_process.
 
-A thread gives up the GIL while it signs and then waits for it, behind those that serve: two cores signed half of
-what they can. And who reads this process's memory finds no key there.
+A thread gives up the GIL while it signs and then waits for it behind those that serve, after each signature. This
+process reads a key and hands it over, and keeps none.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 
 from headcount_engine import key_process
@@ -33,12 +34,13 @@ class KeyProcesses:
         self.number = number or os.cpu_count() or 1
         self._workers = Workers(key_process, "a signing process", self.number)
         self._keys: list[ProcessKey] = []
+        self._starting = threading.Lock()  # two that take all of them would wait for each other
 
     def start(self) -> None:
         """Start them and give them the keys, so that nobody waits for that; what fails is told to who asks."""
-        with contextlib.ExitStack() as taken, contextlib.suppress(ProtocolError):
+        with self._starting, contextlib.ExitStack() as taken, contextlib.suppress(ProtocolError):
             workers = [taken.enter_context(self._workers.one()) for _ in range(self.number)]
-            for key in self._keys:
+            for key in list(self._keys):
                 key.give(workers)
 
     def key(self, key_id: TokenKeyId, public: PublicKey, read: Callable[[], PrivateKey]) -> ProcessKey:

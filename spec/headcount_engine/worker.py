@@ -2,10 +2,10 @@
 
     question   length u32, operation, data      answer   length u32, status, data
 
-REFUSED means that asking again is of no use, FAILED that it may be; both carry the name of an error and nothing
-else. A fault in such a process takes it down and not ours. One that fails or hangs is ended, and the next question
-starts another; the question itself is not repeated here, because its asker can, and knows whether it still wants
-to. A process ends with its standard input, and so with ours, however that ends.
+REFUSED means that asking again is of no use, FAILED that it may be; both carry the name of an error and
+nothing else. A fault in such a process takes it down and not ours. One that fails or hangs is ended, and the
+next question starts another; the question itself is not repeated here, because its asker can, and knows
+whether it still wants to. A process ends with its standard input, and so with ours, however that ends.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def serve(answer: Callable[[bytes, bytes], bytes]) -> None:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    # A question is shorter than a pipe is, and whoever is asked waits for it: this blocks for a moment at most.
+    # A question is shorter than a pipe, and whoever is asked waits for it: this blocks for a moment at most.
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
