@@ -1,6 +1,6 @@
 """Signatures for many at once: signed in other processes, granted in groups, one transaction a group.
 
-    submit → to sign → (threads: refused already? have it signed) → to grant → (one thread: burn all) → deliver
+    submit → to sign → (threads: refused already? else signed) → to grant → (one thread: burn all) → deliver
 
 A thread takes all that wait, up to a batch, and waits for the process that signs them; a group is what was
 signed while the group before was written. So nobody waits for the GIL after every signature. A signature is
@@ -170,7 +170,7 @@ def _ask(key: BlindSigner, orders: Sequence[Order]) -> list[bytes | ProtocolErro
 
 
 def _told(number: int, work: Callable[[], list[A]]) -> list[A | ProtocolError]:
-    """What work answers to so many, or why it does not: a thread that ended would leave its people waiting."""
+    """What work answers to so many, or why it does not: a thread that ends would leave people waiting."""
     try:
         return [*work()]
     except ProtocolError as exc:

@@ -57,7 +57,7 @@ class Tags:
     def read(self, tags: Iterable[tuple[int, bytes]]) -> None:
         """Read what find will be asked for, (scope number, tag), by one statement.
 
-        After each statement the thread waits for the GIL, in a busy issuer for longer than the statement takes.
+        After each statement a thread waits for the GIL, in a busy issuer for longer than the statement takes.
         """
         ids = sorted({self._bucket_id(number, tag) for number, tag in tags} - self._changed.keys())
         for some in _chunks_of(ids):

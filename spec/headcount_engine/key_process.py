@@ -16,8 +16,8 @@ from headcount_engine import rsa, worker
 from headcount_engine.engine import SigningKey
 from headcount_engine.worker import DONE, FAILED, NO_KEY
 from headcount_spec.blind_rsa import PrivateKey
-from headcount_spec.errors import MalformedError, ProtocolError
-from headcount_spec.spki import EXPONENT, MODULUS_BITS
+from headcount_spec.errors import CorruptionError, MalformedError, ProtocolError
+from headcount_spec.spki import EXPONENT, MODULUS_BITS, encode_token_key, token_key_id
 
 KEY, SIGN = b"K", b"S"
 SIGNED, MALFORMED, WRONG = b"\0", b"\1", b"\2"
@@ -38,7 +38,7 @@ class KeyProcess:
         key_id, rest = data[:KEY_ID_BYTES], data[KEY_ID_BYTES:]
         try:
             if operation == KEY:
-                self._keys[key_id] = rsa.load_numbers(_private_key(rest))
+                self._keys[key_id] = _load(key_id, rest)
                 return DONE
             key = self._keys.get(key_id)
             return NO_KEY if key is None else DONE + _sign(key, rest)
@@ -46,9 +46,12 @@ class KeyProcess:
             return FAILED + type(exc).__name__.encode()
 
 
-def _private_key(primes: bytes) -> PrivateKey:
+def _load(key_id: bytes, primes: bytes) -> SigningKey:
     p, q = (int.from_bytes(prime, "big") for prime in (primes[:MESSAGE_BYTES], primes[MESSAGE_BYTES:]))
-    return PrivateKey(p * q, EXPONENT, pow(EXPONENT, -1, (p - 1) * (q - 1)), p, q)
+    key = PrivateKey(p * q, EXPONENT, pow(EXPONENT, -1, (p - 1) * (q - 1)), p, q)
+    if token_key_id(encode_token_key(key.public)) != key_id:
+        raise CorruptionError("another key")
+    return rsa.load_numbers(key)
 
 
 def _sign(key: SigningKey, messages: bytes) -> bytes:

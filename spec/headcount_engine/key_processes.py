@@ -1,7 +1,7 @@
 """Token keys in processes of their own, one for each core: see key_process.
 
-A thread gives up the GIL while it signs and then waits for it behind those that serve, after each signature. This
-process reads a key and hands it over, and keeps none.
+A thread gives up the GIL while it signs and then waits for it behind those that serve, after each signature.
+Our own process reads a key and hands it over, and keeps none.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class KeyProcesses:
         self._starting = threading.Lock()  # two that take all of them would wait for each other
 
     def start(self) -> None:
-        """Start them and give them the keys, so that nobody waits for that; what fails is told to who asks."""
+        """Start them and give them the keys, so that nobody waits for it; what fails is told to who asks."""
         with self._starting, contextlib.ExitStack() as taken, contextlib.suppress(ProtocolError):
             workers = [taken.enter_context(self._workers.one()) for _ in range(self.number)]
             for key in list(self._keys):

@@ -260,8 +260,8 @@ def memory_of(pid: int) -> bytes:
     found = b""
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
         for line in maps:
-            span, flags, *_, name = line.split(maxsplit=5) + [""]
-            if flags.startswith("rw") and "vvar" not in line:
+            span, flags = line.split()[:2]
+            if flags.startswith("rw"):
                 start, end = (int(place, 16) for place in span.split("-"))
                 memory.seek(start)
                 found += memory.read(end - start)
