@@ -136,15 +136,24 @@ class Signers:
                     self._to_grant.put(None)  # the last of all
                     break
                 group += further
-            try:
-                self._store.burn_all([order.wish for order in group])
-            except Exception as exc:  # noqa: BLE001 - without this thread everybody would wait for ever
-                _log.error("a group was not granted: %s", type(exc).__name__)
-                for order in group:
-                    order.wish.error = CorruptionError("the database contradicts itself")
-            for order in group:
+            self._burn(group)
+
+    def _burn(self, group: Sequence[Order]) -> None:
+        waiting = [group]
+
+        def decided() -> None:
+            for order in waiting.pop():
                 order.error = order.wish.error
             self._deliver(group)
+
+        try:
+            self._store.burn_all([order.wish for order in group], decided)
+        except Exception as exc:  # noqa: BLE001 - without this thread everybody would wait for ever
+            _log.error("a group was not granted: %s", type(exc).__name__)
+            if waiting:
+                for order in group:
+                    order.wish.error = CorruptionError("the database contradicts itself")
+                decided()
 
 
 def _sign(store: Store, orders: Sequence[Order]) -> None:
