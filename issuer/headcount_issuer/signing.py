@@ -25,7 +25,7 @@ from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableErr
 MAX_WAITING = 2000  # orders; then 503
 MAX_BATCH = 16  # for one process: five milliseconds
 MAX_GROUP = 256  # in one transaction
-GATHER_S = 0.005  # for so long at most a group waits for others to be signed
+GATHER_S = 0.001  # for so long a group waits for others to be signed
 
 A = TypeVar("A")
 
