@@ -25,7 +25,7 @@ from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableErr
 MAX_WAITING = 2000  # orders; then 503
 MAX_BATCH = 16  # for one process: five milliseconds
 MAX_GROUP = 256  # in one transaction
-GATHER_S = 0.001  # for so long a group waits for others to be signed
+GATHER_S = 0.001  # for so long a group waits for others, if any are about to be signed
 
 A = TypeVar("A")
 
@@ -117,15 +117,10 @@ class Signers:
         self._to_sign.put(None)  # for the other threads, and for this one's next time
         return batch
 
-    def _gather(self) -> None:
-        """Wait for those that are about to be signed, if there are any: a write costs the same for all."""
-        until = time.monotonic() + GATHER_S
-        while self._to_sign.qsize() and time.monotonic() < until:
-            time.sleep(GATHER_S / 10)
-
     def _grant(self) -> None:
         while (signed := self._to_grant.get()) is not None:
-            self._gather()
+            if self._to_sign.qsize():
+                time.sleep(GATHER_S)
             group = list(signed)
             while len(group) < MAX_GROUP:
                 try:

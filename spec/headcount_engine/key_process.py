@@ -9,7 +9,6 @@ Nothing else comes here: no bearer, no tag, no address.
 
 from __future__ import annotations
 
-import os
 import resource
 
 from headcount_engine import rsa, worker
@@ -23,8 +22,6 @@ KEY, SIGN = b"K", b"S"
 SIGNED, MALFORMED, WRONG = b"\0", b"\1", b"\2"
 KEY_ID_BYTES = 32
 MESSAGE_BYTES = MODULUS_BITS // 8
-
-_NICE = 5  # whoever serves HTTP goes first: it keeps all of these busy
 
 
 class KeyProcess:
@@ -71,7 +68,6 @@ def _sign(key: SigningKey, messages: bytes) -> bytes:
 def main() -> None:
     """Run the process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a fault must not write the keys to the disk
-    os.nice(_NICE)
     worker.serve(KeyProcess().answer)
 
 

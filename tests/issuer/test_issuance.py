@@ -8,6 +8,7 @@ import pytest
 
 import keys
 import manifests
+from headcount_engine.key_processes import ProcessKey
 from headcount_issuer.app import create_app
 from headcount_spec import blind_rsa
 from headcount_spec.errors import AlreadyIssuedError, CorruptionError, ProtocolError
