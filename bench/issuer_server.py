@@ -8,7 +8,6 @@ bearer and token request of each.
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -69,7 +68,7 @@ def main(port: int, folder: Path, requests: Path, people: int) -> None:
                 file.write(bearer.encode() + request.to_bytes())
         print(rsa.engine_name(), file=sys.stderr)
         cold = Bridge(create_app(issuer), 16)
-        hot = HotIssuer(issuer, cold, (os.cpu_count() or 1) + 1)
+        hot = HotIssuer(issuer, cold)
         try:
             serve(hot, listen(Listen("127.0.0.1", port)))
         finally:

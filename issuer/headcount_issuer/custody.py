@@ -32,8 +32,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from headcount_engine import rsa
-from headcount_engine.engine import SigningKey
+from headcount_engine.engine import BlindSigner
 from headcount_engine.hsm import Hsm
+from headcount_engine.key_processes import KeyProcesses, ProcessKey
 from headcount_issuer import sealed_key
 from headcount_issuer.private_file import (
     destroy,
@@ -43,7 +44,7 @@ from headcount_issuer.private_file import (
     write_private,
 )
 from headcount_spec import spki
-from headcount_spec.blind_rsa import PublicKey
+from headcount_spec.blind_rsa import PrivateKey, PublicKey
 from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, UnknownKeyError
 from headcount_spec.members import Members
 from headcount_spec.spki import TokenKeyId
@@ -148,17 +149,30 @@ class Custody(Protocol):
         """For the log and the inventory."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """How many signatures are made at the same time."""
+        ...
+
+    def start(self) -> None:
+        """Start what signs, so that the first person does not wait for it."""
+        ...
+
     def create(self) -> bytes:
         """Make a token key; its SPKI."""
         ...
 
-    def load(self, key_id: TokenKeyId) -> SigningKey:
+    def load(self, key_id: TokenKeyId) -> BlindSigner:
         """The handle of a key; threads share it.
 
         Raises:
             UnknownKeyError: the private half is not here.
             ConfigurationError, UnavailableError: it cannot be used, or not now.
         """
+        ...
+
+    def forget(self, key_id: TokenKeyId) -> None:
+        """Have a key leave the memory: it signs nothing any more."""
         ...
 
     def destroy(self, key_id: TokenKeyId) -> bool:
@@ -171,16 +185,27 @@ class Custody(Protocol):
 
 
 class FileCustody:
-    """keys/<token key id>.pem, encrypted if there is a passphrase."""
+    """keys/<token key id>.pem, encrypted if there is a passphrase; read here, kept by processes that sign."""
 
     def __init__(self, folder: Path, passphrase: Secret | None) -> None:
         self._folder = folder
         self._passphrase = passphrase
+        self._processes = KeyProcesses()
+        self._loaded: dict[bytes, ProcessKey] = {}
 
     @property
     def name(self) -> str:
         """For the log and the inventory."""
         return "files in plain" if self._passphrase is None else "files encrypted under a passphrase"
+
+    @property
+    def at_once(self) -> int:
+        """How many signatures are made at the same time."""
+        return self._processes.number
+
+    def start(self) -> None:
+        """Start the processes."""
+        self._processes.start()
 
     def create(self) -> bytes:
         """Make a token key; its SPKI.
@@ -193,7 +218,7 @@ class FileCustody:
         write_private(self._path(spki.token_key_id(encoded)), encode_key(key, self._passphrase))
         return encoded
 
-    def load(self, key_id: TokenKeyId) -> SigningKey:
+    def load(self, key_id: TokenKeyId) -> BlindSigner:
         """The handle of a key.
 
         Raises:
@@ -201,6 +226,18 @@ class FileCustody:
             ConfigurationError: the file is open to others, holds another key, is not encrypted although
                 there is a passphrase, or does not open with it.
         """
+        # Read again for each process that needs it: this process keeps no private half.
+        public = self._read(key_id).public
+        self._loaded[key_id] = self._processes.key(key_id, public, lambda: self._read(key_id))
+        return self._loaded[key_id]
+
+    def forget(self, key_id: TokenKeyId) -> None:
+        """Have a key leave the memory of the processes."""
+        loaded = self._loaded.pop(key_id, None)
+        if loaded is not None:
+            self._processes.forget(loaded)
+
+    def _read(self, key_id: TokenKeyId) -> PrivateKey:
         path = self._path(key_id)
         if not path.is_file():
             raise UnknownKeyError("the private half of this token key is not at this issuer")
@@ -208,14 +245,12 @@ class FileCustody:
         if not isinstance(key, pyca_rsa.RSAPrivateKey):
             raise ConfigurationError(f"{path.name} is no RSA key")
         try:
-            handle = rsa.load_private_key(
-                key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-            )
+            private = rsa.private_numbers(key)
         except MalformedError as exc:
             raise ConfigurationError(f"{path.name} is no token key") from exc
-        if spki.token_key_id(spki.encode_token_key(handle.public)) != key_id:
+        if spki.token_key_id(spki.encode_token_key(private.public)) != key_id:
             raise ConfigurationError(f"{path.name} holds another key")
-        return handle
+        return private
 
     def destroy(self, key_id: TokenKeyId) -> bool:
         """Overwrite and remove the file; whether it was there.
@@ -226,7 +261,8 @@ class FileCustody:
         return destroy(self._path(key_id))
 
     def close(self) -> None:
-        """Nothing was started."""
+        """End the processes."""
+        self._processes.close()
 
     def _path(self, key_id: TokenKeyId) -> Path:
         return self._folder / f"{key_id.hex()}.pem"
@@ -239,6 +275,10 @@ class HsmCustody:
 
     def __init__(self, hsm: Hsm) -> None:
         self._hsm = hsm
+        self.at_once = hsm.sessions
+
+    def start(self) -> None:
+        """The first question opens a session: a token that is missing now is told then."""
 
     def create(self) -> bytes:
         """Make a token key; its SPKI.
@@ -248,7 +288,7 @@ class HsmCustody:
         """
         return self._hsm.generate()
 
-    def load(self, key_id: TokenKeyId) -> SigningKey:
+    def load(self, key_id: TokenKeyId) -> BlindSigner:
         """The handle of a key.
 
         Raises:
@@ -256,9 +296,12 @@ class HsmCustody:
             ConfigurationError, UnavailableError: the token refuses, does not answer, or signs wrongly.
         """
         try:
-            return self._hsm.signing_key(key_id)
+            return rsa.InTurn(self._hsm.signing_key(key_id))
         except CorruptionError as exc:
             raise ConfigurationError(str(exc)) from exc
+
+    def forget(self, key_id: TokenKeyId) -> None:
+        """Nothing of it is here."""
 
     def destroy(self, key_id: TokenKeyId) -> bool:
         """Destroy the key in the token; whether it was there.

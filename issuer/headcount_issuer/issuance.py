@@ -7,13 +7,14 @@ answer. After a crash between the two, the same message is asked for again and a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from headcount_engine.engine import SigningKey
+from headcount_engine.engine import BlindSigner
 from headcount_issuer.attester import (
     Asking,
     Attester,
@@ -35,7 +36,13 @@ from headcount_issuer.person import key_proof
 from headcount_issuer.session import Session, Sessions
 from headcount_issuer.signing import Order, Signers, sign
 from headcount_issuer.store import Quota, Store, Wish
-from headcount_spec.errors import CodeRefusedError, MalformedError, NotEligibleError, NotFoundError
+from headcount_spec.errors import (
+    CodeRefusedError,
+    MalformedError,
+    NotEligibleError,
+    NotFoundError,
+    ProtocolError,
+)
 from headcount_spec.jcs import JSON
 from headcount_spec.level import Level
 from headcount_spec.members import Members
@@ -58,7 +65,7 @@ class OpenScope:
     number: int
     manifest: Manifest
     terms: IssuerTerms  # this issuer's
-    key: SigningKey
+    key: BlindSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +281,13 @@ class Issuance:
         """
         return TokenResponse(sign(self._store, self.order(bearer, request, origin)))
 
-    def signers(self, threads: int, deliver: Callable[[Sequence[Order]], None]) -> Signers:
-        """Threads that sign orders without anybody waiting in a thread of their own; see Signers."""
-        return Signers(self._store, threads, deliver)
+    def signers(self, deliver: Callable[[Sequence[Order]], None]) -> Signers:
+        """What has orders signed without anybody waiting in a thread of their own; see Signers."""
+        for row in self._store.scopes():
+            with contextlib.suppress(ProtocolError):  # closed, or its key is lost: told to who asks
+                self._scope(row.manifest.scope_id)
+        self._keys.start()
+        return Signers(self._store, self._keys.at_once, deliver)
 
     def order(self, bearer: str, request: bytes, origin: str | None) -> Order:
         """Everything about a token request but its signature.

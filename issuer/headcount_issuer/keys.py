@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from headcount_engine.engine import SigningKey
+from headcount_engine.engine import BlindSigner
 from headcount_issuer.custody import CustodyConfig, encode_key, load_key
 from headcount_issuer.private_file import destroy, read_private, write_private
 from headcount_spec.errors import ConfigurationError
@@ -39,7 +39,7 @@ class Keys:
         self._passphrase = custody.passphrase
         self._custody = custody.open(folder)
         self._lock = threading.Lock()
-        self._signing: dict[bytes, SigningKey] = {}  # token key id → handle
+        self._signing: dict[bytes, BlindSigner] = {}  # token key id → handle
         self._seed: tuple[bytes, bytes] | None = None  # SHA-256 of its file, the seed
 
     @classmethod
@@ -63,6 +63,15 @@ class Keys:
     def custody(self) -> str:
         """How token keys are kept, in words."""
         return self._custody.name
+
+    @property
+    def at_once(self) -> int:
+        """How many signatures are made at the same time."""
+        return self._custody.at_once
+
+    def start(self) -> None:
+        """Start what signs, so that the first person does not wait for it."""
+        self._custody.start()
 
     @property
     def notice_seed(self) -> bytes:
@@ -89,7 +98,7 @@ class Keys:
         """
         return self._custody.create()
 
-    def signing_key(self, key_id: TokenKeyId) -> SigningKey:
+    def signing_key(self, key_id: TokenKeyId) -> BlindSigner:
         """The handle that signs blinded messages under a token key; threads share it.
 
         Raises:
@@ -104,9 +113,10 @@ class Keys:
             return handle
 
     def forget(self, key_id: TokenKeyId) -> None:
-        """Drop the handle of a key that signs nothing any more; it leaves memory with its last user."""
+        """Have a key leave the memory: it signs nothing any more."""
         with self._lock:
             self._signing.pop(key_id, None)
+        self._custody.forget(key_id)
 
     def destroy_token_key(self, key_id: TokenKeyId) -> bool:
         """Destroy the private half of a token key, for ever; whether it was there.

@@ -1,9 +1,10 @@
-"""Signatures for many at once: signed in several threads, granted in groups, one transaction a group.
+"""Signatures for many at once: signed in other processes, granted in groups, one transaction a group.
 
-    submit → to sign → (threads: is it refused already? sign) → to grant → (one thread: burn all) → deliver
+    submit → to sign → (threads: refused already? else signed) → to grant → (one thread: burn all) → deliver
 
-The engine gives up the GIL while it signs, so the signers use every core, and a group is what was signed
-while the group before was written. A signature is delivered when its tags are durably used up and not before.
+A thread takes all that wait, up to a batch, and waits for the process that signs them; a group is what was
+signed while the group before was written. So nobody waits for the GIL after every signature. A signature is
+delivered when its tags are durably used up and not before.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
-from headcount_engine import rsa
-from headcount_engine.engine import SigningKey
+from headcount_engine.engine import BlindSigner
 from headcount_issuer.store import Store, Wish
 from headcount_spec.errors import CorruptionError, ProtocolError, UnavailableError
 
 MAX_WAITING = 2000  # orders; then 503
+MAX_BATCH = 16  # for one process: five milliseconds
 MAX_GROUP = 256  # in one transaction
-GATHER_S = 0.005  # for so long at most a group waits for others to be signed
+GATHER_S = 0.001  # for so long a group waits for others, if any are about to be signed
+
+A = TypeVar("A")
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +36,7 @@ _log = logging.getLogger(__name__)
 class Order:
     """One blinded message to be signed, checked in every respect but whether its person has a token."""
 
-    key: SigningKey
+    key: BlindSigner
     blinded_msg: bytes = field(repr=False)
     wish: Wish
     blind_sig: bytes | None = field(default=None, repr=False)  # to be told only if error is None
@@ -46,7 +51,7 @@ def sign(store: Store, order: Order) -> bytes:
         AlreadyIssuedError, NotEligibleError: as Store.burn.
         UnavailableError: the key or the database does not answer; nothing is used up.
     """
-    _sign(store, order)
+    _sign(store, [order])
     if order.error is None:
         store.burn_together(order.wish)
         order.error = order.wish.error
@@ -64,7 +69,7 @@ class Signers:
         self._store = store
         self._deliver = deliver
         self._to_sign: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
-        self._to_grant: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._to_grant: queue.SimpleQueue[list[Order] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._sign, name=f"signer-{i}") for i in range(threads)]
         self._granter = threading.Thread(target=self._grant, name="granter")
         for thread in (*self._threads, self._granter):
@@ -82,31 +87,41 @@ class Signers:
 
     def close(self) -> None:
         """Finish what was taken, and end the threads."""
-        for _ in self._threads:
-            self._to_sign.put(None)
+        self._to_sign.put(None)
         for thread in self._threads:
             thread.join()
         self._to_grant.put(None)
         self._granter.join()
 
     def _sign(self) -> None:
-        while (order := self._to_sign.get()) is not None:
-            _sign(self._store, order)
-            if order.error is None:
-                self._to_grant.put(order)
-            else:
-                self._deliver([order])
+        while batch := self._batch():
+            _sign(self._store, batch)
+            refused = [order for order in batch if order.error is not None]
+            if len(refused) < len(batch):
+                self._to_grant.put([order for order in batch if order.error is None])
+            if refused:
+                self._deliver(refused)
 
-    def _gather(self) -> None:
-        """Wait for those that are about to be signed, if there are any: a write costs the same for all."""
-        until = time.monotonic() + GATHER_S
-        while self._to_sign.qsize() and time.monotonic() < until:
-            time.sleep(GATHER_S / 10)
+    def _batch(self) -> list[Order]:
+        """What waits, shared among the threads; nothing at the end."""
+        order = self._to_sign.get()
+        batch: list[Order] = []
+        while order is not None:
+            batch.append(order)
+            if len(batch) > min(MAX_BATCH - 1, self._to_sign.qsize() // len(self._threads)):
+                return batch
+            try:
+                order = self._to_sign.get_nowait()
+            except queue.Empty:
+                return batch
+        self._to_sign.put(None)  # for the other threads, and for this one's next time
+        return batch
 
     def _grant(self) -> None:
-        while (order := self._to_grant.get()) is not None:
-            self._gather()
-            group = [order]
+        while (signed := self._to_grant.get()) is not None:
+            if self._to_sign.qsize():
+                time.sleep(GATHER_S)
+            group = list(signed)
             while len(group) < MAX_GROUP:
                 try:
                     further = self._to_grant.get_nowait()
@@ -115,27 +130,55 @@ class Signers:
                 if further is None:
                     self._to_grant.put(None)  # the last of all
                     break
-                group.append(further)
-            try:
-                self._store.burn_all([order.wish for order in group])
-            except Exception as exc:  # noqa: BLE001 - without this thread everybody would wait for ever
-                _log.error("a group was not granted: %s", type(exc).__name__)
-                for order in group:
-                    order.wish.error = CorruptionError("the database contradicts itself")
-            for order in group:
+                group += further
+            self._burn(group)
+
+    def _burn(self, group: Sequence[Order]) -> None:
+        waiting = [group]
+
+        def decided() -> None:
+            for order in waiting.pop():
                 order.error = order.wish.error
             self._deliver(group)
 
+        try:
+            self._store.burn_all([order.wish for order in group], decided)
+        except Exception as exc:  # noqa: BLE001 - without this thread everybody would wait for ever
+            _log.error("a group was not granted: %s", type(exc).__name__)
+            if waiting:
+                for order in group:
+                    order.wish.error = CorruptionError("the database contradicts itself")
+                decided()
 
-def _sign(store: Store, order: Order) -> None:
+
+def _sign(store: Store, orders: Sequence[Order]) -> None:
     # Who has a token for another message is refused before: one person must not have the key work on many
     # messages of their choice. Signed before the tags are used up: a security module that fails costs nobody
     # their token.
+    by_key: dict[BlindSigner, list[Order]] = {}
+    errors = _told(len(orders), lambda: store.check([order.wish for order in orders]))
+    for order, error in zip(orders, errors, strict=True):
+        order.error = error
+        if error is None:
+            by_key.setdefault(order.key, []).append(order)
+    for key, ours in by_key.items():
+        for order, found in zip(ours, _told(len(ours), partial(_ask, key, ours)), strict=True):
+            if isinstance(found, bytes):
+                order.blind_sig = found
+            else:
+                order.error = found
+
+
+def _ask(key: BlindSigner, orders: Sequence[Order]) -> list[bytes | ProtocolError]:
+    return key.blind_sign([order.blinded_msg for order in orders])
+
+
+def _told(number: int, work: Callable[[], list[A]]) -> list[A | ProtocolError]:
+    """What work answers to so many, or why it does not: a thread that ends would leave people waiting."""
     try:
-        store.check(order.wish)
-        order.blind_sig = rsa.blind_sign(order.key, order.blinded_msg)
+        return [*work()]
     except ProtocolError as exc:
-        order.error = exc
-    except Exception as exc:  # noqa: BLE001 - a thread that ends would leave its person waiting
+        return [exc] * number
+    except Exception as exc:  # noqa: BLE001 - as said
         _log.error("a signature failed: %s", type(exc).__name__)
-        order.error = CorruptionError("signing failure")
+        return [CorruptionError("signing failure")] * number

@@ -36,7 +36,7 @@ from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
 from headcount_issuer.schema import codes, metadata, scopes
-from headcount_issuer.tags import Tags, count, look_up, prepare
+from headcount_issuer.tags import Look, Tags, count, prepare
 from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
@@ -102,6 +102,7 @@ class Store:
         self._writer = engine.connect().execution_options(write=True)
         self._reader = engine.connect()
         self._reader_lock = threading.Lock()
+        self._look = Look(self._reader.connection.driver_connection)
         self._group = Group(self._grant)
 
     @classmethod
@@ -140,8 +141,10 @@ class Store:
             self._engine.dispose()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, committed: Callable[[], None] = lambda: None) -> Iterator[Connection]:
         """A write transaction; committed and out of the write-ahead log at the end.
+
+        committed is called in between, when it is durable.
 
         Raises:
             UnavailableError: the file is locked or cannot be written. Whether a commit failed before or
@@ -151,6 +154,7 @@ class Store:
             try:
                 with self._writer.begin():
                     yield self._writer
+                committed()
                 self._empty_log()
             except (DBAPIError, sqlite3.Error) as exc:
                 raise UnavailableError("the issuer's database cannot be written now") from exc
@@ -240,29 +244,29 @@ class Store:
         """Have a wish decided with those of other threads that wait at the same time."""
         self._group.submit(wish)
 
-    def burn_all(self, wishes: Sequence[Wish]) -> None:
+    def burn_all(self, wishes: Sequence[Wish], decided: Callable[[], None]) -> None:
         """Decide wishes in one transaction; each says then whether it is granted, or why not.
 
-        Raises:
-            CorruptionError: the database contradicts itself; nothing is granted.
+        decided is called once, as soon as that is durable: nobody waits for the log to be emptied.
         """
-        self._grant(wishes)
+        self._grant(wishes, decided)
 
-    def check(self, wish: Wish) -> None:
-        """Refuse what burn would refuse by what is used up now; nothing is changed.
+    def check(self, wishes: Sequence[Wish]) -> list[ProtocolError | None]:
+        """What burn would refuse each with by what is used up now; nothing is changed.
 
         Raises:
-            AlreadyIssuedError: one of the tags is used up, and not for this message.
             UnavailableError: the database cannot be read now.
         """
-        driver: Any = self._reader.connection.driver_connection
         try:
             with self._reader_lock:
-                found = [look_up(driver, wish.number, tag) for tag in wish.tags]
+                digests = iter(self._look.find([(wish.number, tag) for wish in wishes for tag in wish.tags]))
         except sqlite3.Error as exc:
             raise UnavailableError("the issuer's database cannot be read now") from exc
-        if any(digest is not None for digest in found) and not _is_granted(found, wish.digest):
-            raise _another()
+        found = [[next(digests) for _ in wish.tags] for wish in wishes]
+        return [
+            None if not any(ours) or _is_granted(ours, wish.digest) else _another()
+            for wish, ours in zip(wishes, found, strict=True)
+        ]
 
     def is_burnt(self, number: int, tag: bytes) -> bool:
         """Whether a tag is used up."""
@@ -290,22 +294,32 @@ class Store:
         with self.reading() as connection:
             return connection.execute(query).one_or_none() is not None
 
-    def _grant(self, wishes: Sequence[Wish]) -> None:
+    def _grant(self, wishes: Sequence[Wish], decided: Callable[[], None] = lambda: None) -> None:
         """Decide all that wait in one transaction, in the order of their tags."""
         ordered = sorted(wishes, key=lambda wish: (wish.number, wish.tags))
-        errors: list[ProtocolError | None]
+        errors: list[ProtocolError | None] = []
+        is_told = False
+
+        def tell() -> None:
+            nonlocal is_told
+            is_told = True
+            for wish, error in zip(ordered, errors, strict=True):
+                wish.error = error  # only now is the decision durable
+            decided()
+
         try:
-            with self.transaction() as connection:
+            with self.transaction(tell) as connection:
                 used = Tags(connection)
+                used.read((wish.number, tag) for wish in ordered for tag in wish.tags)
                 issued: Counter[int] = Counter()
                 errors = [_decide(used, issued, wish) for wish in ordered]
                 used.flush()
                 for number, more in issued.items():
                     connection.execute(_COUNT_ISSUED, {"of": number, "more": more})
         except ProtocolError as exc:
-            errors = [exc] * len(ordered)
-        for wish, error in zip(ordered, errors, strict=True):
-            wish.error = error  # only now is the decision durable
+            if not is_told:  # else the log was not emptied, which the next transaction does
+                errors = [exc] * len(ordered)
+                tell()
 
     def _empty_log(self) -> None:
         # The log shows the order of transactions; a reader in another process may delay this once.

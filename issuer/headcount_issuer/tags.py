@@ -18,9 +18,9 @@ file system has freed and not overwritten; that is what disk encryption is for.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -33,9 +33,13 @@ RECORD_BYTES = TAG_BYTES + DIGEST_BYTES
 CAPACITY = 63  # records; with SQLite's own 6 bytes the row fills a page of 4096 (limit: 4061) alone
 BUCKET_BYTES = CAPACITY * RECORD_BYTES
 MAX_DEPTH = 32
+MAX_AT_ONCE = 256  # buckets in one statement
+_FREE = bytes(RECORD_BYTES)
+_NO_TAG = bytes(TAG_BYTES)
 _CHUNK = 256  # buckets held in memory while splitting
 
 Record = tuple[bytes, bytes]  # (tag, digest)
+T = TypeVar("T")
 
 
 class Tags:
@@ -50,6 +54,16 @@ class Tags:
         self._read: dict[int, bytes] = {}  # bucket id → its blob as it was read
         self._changed: dict[int, bytes] = {}  # bucket id → its blob as it is to be written
 
+    def read(self, tags: Iterable[tuple[int, bytes]]) -> None:
+        """Read what find will be asked for, (scope number, tag), by one statement.
+
+        After each statement a thread waits for the GIL, in a busy issuer for longer than the statement takes.
+        """
+        ids = sorted({self._bucket_id(number, tag) for number, tag in tags} - self._changed.keys())
+        for some in _chunks_of(ids):
+            row = self._execute(_select(len(some)), some).fetchone()
+            self._read.update((i, _checked(data)) for i, data in zip(some, row, strict=True))
+
     def find(self, number: int, tag: bytes) -> bytes | None:
         """The digest that is kept with a tag of the scope with this number, None if the tag is unused."""
         return _digest_in(self._bucket(self._bucket_id(number, tag)), tag)
@@ -57,7 +71,7 @@ class Tags:
     def put(self, number: int, tag: bytes, digest: bytes) -> None:
         """Keep a tag that find does not find."""
         bucket_id = self._bucket_id(number, tag)
-        while any((data := self._bucket(bucket_id))[-RECORD_BYTES:]):  # full
+        while (data := self._bucket(bucket_id))[-RECORD_BYTES:] != _FREE:  # full
             self.flush()
             self._depths[number] = _split(self._connection, number, self._depths[number])
             bucket_id = self._bucket_id(number, tag)
@@ -70,9 +84,11 @@ class Tags:
         Raises:
             CorruptionError: one is not, inside a write transaction.
         """
-        for bucket_id, data in sorted(self._changed.items()):
-            written = self._execute(_WRITE, (data, bucket_id, self._read[bucket_id]))
-            if written.rowcount != 1:
+        for some in _chunks_of(sorted(self._changed)):
+            after = [value for i in some for value in (i, self._changed[i])]
+            before = [value for i in some for value in (i, self._read[i])]
+            written = self._execute(_update(len(some)), [*after, *some, *before])
+            if written.rowcount != len(some):
                 raise CorruptionError("a bucket of tags changed inside a write transaction")
         self._read.clear()
         self._changed.clear()
@@ -84,31 +100,61 @@ class Tags:
             if row is None:
                 raise CorruptionError("a scope is missing")
             depth = self._depths[number] = int(row[0])
-        return _first_id(number, depth) | int.from_bytes(tag[:4], "big") >> (32 - depth)
+        return _bucket_id(number, depth, tag)
 
     def _bucket(self, bucket_id: int) -> bytes:
         data = self._changed.get(bucket_id) or self._read.get(bucket_id)
         if data is None:
             row = self._execute("SELECT records FROM buckets WHERE id = ?", (bucket_id,)).fetchone()
-            if row is None or len(row[0]) != BUCKET_BYTES:
-                raise CorruptionError("a bucket of tags is missing, or has another size")
-            data = self._read[bucket_id] = bytes(row[0])
+            data = self._read[bucket_id] = _checked(None if row is None else row[0])
         return data
 
 
 _LOOK = (
-    "SELECT b.records FROM scopes s JOIN buckets b"
+    "SELECT b.records, s.depth FROM scopes s JOIN buckets b"
     " ON b.id = (s.number << 40) | (s.depth << 32) | (?2 >> (32 - s.depth)) WHERE s.number = ?1"
 )
-_WRITE = "UPDATE buckets SET records = ? WHERE id = ? AND records = ?"
 
 
-def look_up(driver: sqlite3.Connection, number: int, tag: bytes) -> bytes | None:
-    """The digest that is kept with a tag, in one statement and thus consistent; outside a transaction."""
-    row = driver.execute(_LOOK, (number, int.from_bytes(tag[:4], "big"))).fetchone()
-    if row is None or len(row[0]) != BUCKET_BYTES:
-        raise CorruptionError("a bucket of tags is missing, or has another size")
-    return _digest_in(row[0], tag)
+@functools.lru_cache(maxsize=MAX_AT_ONCE)
+def _select(number: int) -> str:
+    """Records of so many ids, one row."""
+    return f"SELECT {', '.join(['(SELECT records FROM buckets WHERE id = ?)'] * number)}"  # noqa: S608
+
+
+@functools.lru_cache(maxsize=MAX_AT_ONCE)
+def _update(number: int) -> str:
+    """New records for so many ids, where they have the old ones: (id, new)…, id…, (id, old)…"""
+    case = f"CASE id {'WHEN ? THEN ? ' * number}END"
+    ids = ", ".join("?" * number)
+    return f"UPDATE buckets SET records = {case} WHERE id IN ({ids}) AND records = {case}"  # noqa: S608
+
+
+class Look:
+    """The used tags as they are now, outside a transaction. Not for two threads at a time."""
+
+    def __init__(self, driver: Any) -> None:
+        """driver is a connection of sqlite3 in autocommit mode."""
+        self._execute = driver.execute
+        self._depths: dict[int, int] = {}  # scope number → depth when it was looked at last
+
+    def find(self, tags: Sequence[tuple[int, bytes]]) -> list[bytes | None]:
+        """The digest that is kept with each tag of a scope with this number, None if the tag is unused."""
+        found: list[bytes | None] = []
+        for some in _chunks_of(tags):
+            # If a depth is another by now, no bucket of the old one is left.
+            ids = [_bucket_id(number, self._depths.get(number, 0), tag) for number, tag in some]
+            row = self._execute(_select(len(some)), ids).fetchone()
+            for (number, tag), data in zip(some, row, strict=True):
+                found.append(_digest_in(self._bucket(number, tag) if data is None else _checked(data), tag))
+        return found
+
+    def _bucket(self, number: int, tag: bytes) -> bytes:
+        """By one statement, and thus consistent."""
+        row = self._execute(_LOOK, (number, int.from_bytes(tag[:4], "big"))).fetchone()
+        if row is not None:
+            self._depths[number] = int(row[1])
+        return _checked(None if row is None else row[0])
 
 
 def prepare(connection: Connection, number: int) -> None:
@@ -132,10 +178,22 @@ def clear(connection: Connection, number: int) -> None:
     prepare(connection, number)
 
 
+def _checked(data: bytes | None) -> bytes:
+    if data is None or len(data) != BUCKET_BYTES:
+        raise CorruptionError("a bucket of tags is missing, or has another size")
+    return bytes(data)
+
+
+def _chunks_of(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for at in range(0, len(values), MAX_AT_ONCE):
+        yield values[at : at + MAX_AT_ONCE]
+
+
 def _digest_in(data: bytes, tag: bytes) -> bytes | None:
-    at = _place(data, tag)
-    found = data[at : at + RECORD_BYTES]
-    return found[TAG_BYTES:] if found[:TAG_BYTES] == tag else None
+    at = data.find(tag)
+    while at % RECORD_BYTES and at != -1:  # inside a record
+        at = data.find(tag, at + 1)
+    return None if at == -1 else data[at + TAG_BYTES : at + RECORD_BYTES]
 
 
 def _place(data: bytes, tag: bytes) -> int:
@@ -144,7 +202,7 @@ def _place(data: bytes, tag: bytes) -> int:
     while low < high:
         middle = (low + high) // 2
         at = middle * RECORD_BYTES
-        if b"\0" * TAG_BYTES != data[at : at + TAG_BYTES] < tag:
+        if _NO_TAG != data[at : at + TAG_BYTES] < tag:
             low = middle + 1
         else:
             high = middle
@@ -177,6 +235,10 @@ def decode_bucket(data: bytes) -> list[Record]:
     return records
 
 
+def _bucket_id(number: int, depth: int, tag: bytes) -> int:
+    return _first_id(number, depth) | int.from_bytes(tag[:4], "big") >> (32 - depth)
+
+
 def _first_id(number: int, depth: int) -> int:
     return number << 40 | depth << 32
 
@@ -188,21 +250,19 @@ def _split(connection: Connection, number: int, depth: int) -> int:
     first, new_first = _first_id(number, depth), _first_id(number, depth + 1)
     for chunk in _chunks(connection, first, first + (1 << depth)):
         rows = []
-        for bucket_id, records in chunk:
-            halves: tuple[list[Record], list[Record]] = ([], [])
-            for record in records:
-                bit = int.from_bytes(record[0][:4], "big") >> (31 - depth) & 1
-                halves[bit].append(record)
-            for bit, half in enumerate(halves):
-                new_id = new_first + 2 * (bucket_id - first) + bit
-                rows.append({"id": new_id, "records": encode_bucket(half)})
+        for bucket_id, data in chunk:
+            new = 2 * (bucket_id - first)
+            # Records ascend: the second half begins with the first tag that has the next bit.
+            at = _place(data, (new + 1 << 31 - depth).to_bytes(4, "big"))
+            for bit, half in enumerate((data[:at], data[at:])):
+                rows.append({"id": new_first + new + bit, "records": half.ljust(BUCKET_BYTES, b"\0")})
         connection.execute(insert(buckets), rows)
     connection.execute(delete(buckets).where(buckets.c.id >= first, buckets.c.id < new_first))
     connection.execute(update(scopes).where(scopes.c.number == number).values(depth=depth + 1))
     return depth + 1
 
 
-def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple[int, list[Record]]]]:
+def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple[int, bytes]]]:
     while True:
         query = (
             select(buckets.c.id, buckets.c.records)
@@ -213,5 +273,7 @@ def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple
         rows = connection.execute(query).all()
         if not rows:
             return
-        yield [(row.id, decode_bucket(row.records)) for row in rows]
+        if any(len(row.records) != BUCKET_BYTES for row in rows):
+            raise CorruptionError("a bucket of tags has another size")
+        yield [(row.id, row.records) for row in rows]
         first = rows[-1].id + 1

@@ -95,7 +95,7 @@ def personhood() -> Iterator[AsgiApp]:
     with Issuer.open(config.issuer) as issuer:
         issuer.start()
         cold = Bridge(check_routes(issuer, config.hue), config.threads, tells_peer=True)
-        hot = HotIssuer(issuer, cold, max((os.cpu_count() or 1) + 1, config.issuer.custody.sessions))
+        hot = HotIssuer(issuer, cold)
         try:
             yield hot
         finally:

@@ -45,10 +45,9 @@ class TokenRoute:
 
     max_bytes = MAX_REQUEST_BYTES
 
-    def __init__(self, issuer: Issuer, signers: int) -> None:
-        """signers is the number of signing threads."""
+    def __init__(self, issuer: Issuer) -> None:
         self._issuance = issuer.issuance
-        self._signers = self._issuance.signers(signers, self._deliver)
+        self._signers = self._issuance.signers(self._deliver)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[Order, tuple[Request, Reply]] = {}
 
@@ -125,8 +124,8 @@ class TokenRoute:
 class HotIssuer(HotApp):
     """The ASGI app of the issuer's origin. Belongs to one event loop."""
 
-    def __init__(self, issuer: Issuer, cold: AsgiApp, signers: int) -> None:
-        self._route = TokenRoute(issuer, signers)
+    def __init__(self, issuer: Issuer, cold: AsgiApp) -> None:
+        self._route = TokenRoute(issuer)
         super().__init__({REQUEST_PATH: self._route}, cold)
 
     def close(self) -> None:

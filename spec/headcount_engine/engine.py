@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
+from headcount_spec.errors import ProtocolError
 
 # From the SHA-384 of messages and their signatures to whether all of them verify.
 Check = Callable[[Sequence[bytes], Sequence[bytes]], bool]
@@ -39,6 +40,24 @@ class SigningKey(Protocol):
 
     def is_coprime(self, m: bytes) -> bool:
         """Whether m, below n, has no factor in common with n."""
+        ...
+
+
+class BlindSigner(Protocol):
+    """A token key as an issuer uses it: many messages at a time."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The public half."""
+        ...
+
+    def blind_sign(self, blinded_msgs: Sequence[bytes]) -> list[bytes | ProtocolError]:
+        """The checked blind signature of each, or what it is refused with: as rsa.blind_sign.
+
+        Raises:
+            UnknownKeyError: the key is not here any more.
+            ConfigurationError, UnavailableError: it cannot be used, or not now; nothing was signed.
+        """
         ...
 
 

@@ -1,6 +1,4 @@
-"""The process that holds one session with a PKCS #11 token: asked and answering over its pipes.
-
-    question   length u32, operation, data      answer   length u32, status, data
+"""The process that holds one session with a PKCS #11 token: asked through worker.
 
     OPEN       JSON {module, token, pin}        DONE
     GENERATE                                    DONE, n
@@ -8,24 +6,22 @@
     SIGN       key id[32], m[256]               DONE, m^d mod n | NO_KEY
     DESTROY    key id[32]                       DONE | NO_KEY
 
-REFUSED means that asking again is of no use, FAILED that it may be; both carry the name of the token's
-error and nothing else. A key's CKA_ID is its token key id. The process ends with its standard input.
+A key's CKA_ID is its token key id.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import struct
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
+from headcount_engine import worker
+from headcount_engine.worker import DONE, FAILED, NO_KEY, REFUSED
 from headcount_spec.blind_rsa import PublicKey
 from headcount_spec.spki import EXPONENT, MODULUS_BITS, encode_token_key, token_key_id
 
 OPEN, GENERATE, PUBLIC, SIGN, DESTROY = b"O", b"G", b"P", b"S", b"D"
-DONE, NO_KEY, REFUSED, FAILED = b"\0", b"\1", b"\2", b"\3"
 
 _KEY_ID_BYTES = 32
 _MODULUS_BYTES = MODULUS_BITS // 8
@@ -90,20 +86,6 @@ class Session:
         return key
 
 
-def serve(questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until the questions end."""
-    operations: dict[bytes, Callable[[bytes], bytes]] = {}
-    while len(header := questions.read(4)) == 4:
-        question = questions.read(*struct.unpack(">I", header))
-        operation, data = question[:1], question[1:]
-        if operation == OPEN:
-            answer, operations = _open(data)
-        else:
-            answer = _answer(operations[operation], data)
-        answers.write(struct.pack(">I", len(answer)) + answer)
-        answers.flush()
-
-
 def _open(data: bytes) -> tuple[bytes, dict[bytes, Callable[[bytes], bytes]]]:
     try:
         from pkcs11 import exceptions
@@ -143,11 +125,17 @@ def _answer(operation: Callable[[bytes], bytes], data: bytes) -> bytes:
 
 
 def main() -> None:
-    """Run the worker. What a module prints must not stand between the answers."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    with os.fdopen(0, "rb", closefd=False) as questions, answers:
-        serve(questions, answers)
+    """Run the worker."""
+    operations: dict[bytes, Callable[[bytes], bytes]] = {}
+
+    def answer(operation: bytes, data: bytes) -> bytes:
+        nonlocal operations
+        if operation != OPEN:
+            return _answer(operations[operation], data)
+        told, operations = _open(data)
+        return told
+
+    worker.serve(answer)
 
 
 if __name__ == "__main__":

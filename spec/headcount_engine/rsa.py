@@ -20,16 +20,25 @@ from headcount_engine.engine import SigningEngine, SigningKey, VerifyingEngine, 
 from headcount_engine.libcrypto import Libcrypto
 from headcount_engine.portable import Portable
 from headcount_spec.blind_rsa import PrivateKey, check_range
-from headcount_spec.errors import ConfigurationError, CorruptionError, MalformedError, ProtocolError
+from headcount_spec.errors import (
+    ConfigurationError,
+    CorruptionError,
+    MalformedError,
+    ProtocolError,
+    UnavailableError,
+)
 from headcount_spec.spki import EXPONENT, MODULUS_BITS, decode_token_key
 
 __all__ = [
+    "InTurn",
     "SigningKey",
     "VerifyingKey",
     "blind_sign",
     "engine_name",
+    "load_numbers",
     "load_private_key",
     "load_public_key",
+    "private_numbers",
     "verify",
 ]
 
@@ -49,6 +58,19 @@ SIGNING: Sequence[Callable[[], SigningEngine]] = (Libcrypto, gmp)  # the fastest
 VERIFYING: Sequence[Callable[[], VerifyingEngine]] = (Libcrypto, Portable)
 
 
+def private_numbers(key: rsa.RSAPrivateKey) -> PrivateKey:
+    """A token key that `cryptography` has read and checked.
+
+    Raises:
+        MalformedError: not of 2048 bits with e = 65537.
+    """
+    numbers = key.private_numbers()
+    public = numbers.public_numbers
+    if public.n.bit_length() != MODULUS_BITS or public.e != EXPONENT:
+        raise MalformedError("token keys have 2048 bits and e = 65537")
+    return PrivateKey(public.n, public.e, numbers.d, numbers.p, numbers.q)
+
+
 def load_private_key(der: bytes) -> SigningKey:
     """A handle of a token key in PKCS #8 DER, to be made once and shared by all threads.
 
@@ -61,11 +83,12 @@ def load_private_key(der: bytes) -> SigningKey:
         raise MalformedError("not a private key in PKCS #8 DER") from exc
     if not isinstance(key, rsa.RSAPrivateKey):
         raise MalformedError("not an RSA key")
-    numbers = key.private_numbers()
-    public = numbers.public_numbers
-    if public.n.bit_length() != MODULUS_BITS or public.e != EXPONENT:
-        raise MalformedError("token keys have 2048 bits and e = 65537")
-    return _signing_engine().load_private_key(PrivateKey(public.n, public.e, numbers.d, numbers.p, numbers.q))
+    return load_numbers(private_numbers(key))
+
+
+def load_numbers(key: PrivateKey) -> SigningKey:
+    """A handle of a token key that private_numbers has checked, perhaps in another process."""
+    return _signing_engine().load_private_key(key)
 
 
 def blind_sign(key: SigningKey, blinded_msg: bytes) -> bytes:
@@ -85,6 +108,26 @@ def blind_sign(key: SigningKey, blinded_msg: bytes) -> bytes:
     if key.public_op(blind_sig) != blinded_msg:  # 4.
         raise CorruptionError("signing failure: the private operation gave a wrong result")
     return blind_sig  # 5.
+
+
+class InTurn:
+    """A token key as engine.BlindSigner, one message after the other."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self.public = key.public
+        self._key = key
+
+    def blind_sign(self, blinded_msgs: Sequence[bytes]) -> list[bytes | ProtocolError]:
+        """blind_sign of each; a key that does not answer is not asked for the rest."""
+        found: list[bytes | ProtocolError] = []
+        for blinded_msg in blinded_msgs:
+            try:
+                found.append(blind_sign(self._key, blinded_msg))
+            except UnavailableError as exc:
+                return found + [exc] * (len(blinded_msgs) - len(found))
+            except ProtocolError as exc:
+                found.append(exc)
+        return found
 
 
 def load_public_key(spki: bytes) -> VerifyingKey:

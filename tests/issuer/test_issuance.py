@@ -8,7 +8,7 @@ import pytest
 
 import keys
 import manifests
-from headcount_issuer import signing
+from headcount_engine.key_processes import ProcessKey
 from headcount_issuer.app import create_app
 from headcount_spec import blind_rsa
 from headcount_spec.errors import AlreadyIssuedError, CorruptionError, ProtocolError
@@ -57,11 +57,11 @@ def test_a_key_that_fails_uses_nothing_up(world, person, problem_of, monkeypatch
     one, other = person(scope, "a"), person(scope, "a", choice=1)
     bearer = world.prove(scope, "ada@example.org")
 
-    def faulty(key, blinded_msg):
-        raise CorruptionError("signing failure")
+    def faulty(key, blinded_msgs):
+        return [CorruptionError("signing failure") for _ in blinded_msgs]
 
     with monkeypatch.context() as patch:
-        patch.setattr(signing.rsa, "blind_sign", faulty)
+        patch.setattr(ProcessKey, "blind_sign", faulty)
         assert problem_of(world.sign(bearer, one.request)) == (500, "corruption")
     assert issued(world) == 0
     other.finalize(world.sign(bearer, other.request).get_data())
@@ -73,7 +73,7 @@ def test_the_key_does_not_work_for_who_has_a_token_for_another_message(world, pe
     bearer = world.prove(scope, "ada@example.org")
     assert world.sign(bearer, person(scope, "a").request).status_code == 200
     signed = []
-    monkeypatch.setattr(signing.rsa, "blind_sign", lambda key, blinded_msg: signed.append(blinded_msg))
+    monkeypatch.setattr(ProcessKey, "blind_sign", lambda key, blinded_msgs: signed.append(blinded_msgs))
     for choice in range(1, 5):
         assert world.sign(bearer, person(scope, "a", choice=choice).request).status_code == 409
     assert signed == []

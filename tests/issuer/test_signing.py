@@ -15,11 +15,19 @@ from typing import Any
 import pytest
 
 import keys
+from headcount_engine.key_processes import ProcessKey
 from headcount_issuer import signing
 from headcount_issuer.attesters.in_person import format_code
 from headcount_issuer.signing import Order, Signers
 from headcount_issuer.store import Wish
-from headcount_spec.errors import AlreadyIssuedError, CorruptionError, MalformedError, UnavailableError
+from headcount_spec.errors import (
+    AlreadyIssuedError,
+    CorruptionError,
+    MalformedError,
+    ProtocolError,
+    UnavailableError,
+    UnknownKeyError,
+)
 from headcount_spec.scope import Manifest
 from headcount_spec.token import TokenRequest
 
@@ -116,21 +124,22 @@ def test_what_is_taken_is_finished_when_it_closes(world, scope):
     assert len(basket.orders) == 50
 
 
-def test_a_fault_of_one_does_not_stop_the_others(world, scope, monkeypatch):
+class Broken:
+    public = keys.token_key(0).public
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def blind_sign(self, blinded_msgs: Sequence[bytes]) -> list[bytes | ProtocolError]:
+        raise self._error
+
+
+def test_a_fault_of_one_does_not_stop_the_others(world, scope):
     basket = Basket()
     signers = Signers(world.issuer._store, 2, basket)
-    good = signing.rsa.blind_sign
     broken = [order(world, secrets.token_bytes(32)) for _ in range(3)]
-    errors = dict(
-        zip((one.blinded_msg for one in broken), (CorruptionError, UnavailableError, KeyError), strict=True)
-    )
-
-    def blind_sign(key: Any, blinded_msg: bytes) -> bytes:
-        if blinded_msg in errors:
-            raise errors[blinded_msg]("no")
-        return good(key, blinded_msg)
-
-    monkeypatch.setattr(signing.rsa, "blind_sign", blind_sign)
+    for one, error in zip(broken, (CorruptionError("no"), UnavailableError("no"), KeyError()), strict=True):
+        one.key = Broken(error)
     malformed = order(world, secrets.token_bytes(32), bytes(255) + b"\1")
     fine = [order(world, secrets.token_bytes(32)) for _ in range(5)]
     for one in (*broken, malformed, *fine):
@@ -187,13 +196,13 @@ def fill(signers: Signers, world: Any) -> None:
 
 def test_too_many_are_told_to_come_again(world, scope, monkeypatch):
     gate, basket = threading.Event(), Basket()
-    good = signing.rsa.blind_sign
+    good = ProcessKey.blind_sign
 
-    def slow(key: Any, blinded_msg: bytes) -> bytes:
+    def slow(key: ProcessKey, blinded_msgs: Sequence[bytes]) -> list[bytes | ProtocolError]:
         gate.wait(30)
-        return good(key, blinded_msg)
+        return good(key, blinded_msgs)
 
-    monkeypatch.setattr(signing.rsa, "blind_sign", slow)
+    monkeypatch.setattr(ProcessKey, "blind_sign", slow)
     monkeypatch.setattr(signing, "MAX_WAITING", 3)
     signers = Signers(world.issuer._store, 1, basket)
     with pytest.raises(UnavailableError):
@@ -202,13 +211,93 @@ def test_too_many_are_told_to_come_again(world, scope, monkeypatch):
     signers.close()
 
 
+def processes(world: Any) -> list[int]:
+    idle = world.issuer._keys._custody._processes._workers._idle.queue
+    return [worker._process.pid for worker in idle if worker is not None]
+
+
+def test_a_process_that_dies_or_hangs_costs_nobody_a_token(world, scope, monkeypatch, caplog):
+    basket = Basket()
+    order(world, secrets.token_bytes(32))  # the key is known
+    signers = world.issuer.issuance.signers(basket)
+    monkeypatch.setattr("headcount_engine.worker._TIMEOUT_S", 1.0)
+    monkeypatch.setattr("headcount_engine.worker._END_S", 0.2)
+    victims = processes(world)
+    for number, victim in enumerate(victims):
+        os.kill(victim, signal.SIGSTOP if number % 2 else signal.SIGKILL)
+    orders = [order(world, secrets.token_bytes(32)) for _ in range(40)]
+    for one in orders:
+        signers.submit(one)
+    basket.wait(40)
+    lost = [one for one in orders if one.error is not None]
+    assert 0 < len(lost) <= signing.MAX_BATCH * len(victims)
+    assert {type(one.error) for one in lost} == {UnavailableError}
+    for one in lost:  # asked again
+        signers.submit(Order(one.key, one.blinded_msg, Wish.of(1, one.wish.tags, one.blinded_msg)))
+    basket.wait(40 + len(lost))
+    signers.close()
+    assert all(one.error is None for one in basket.orders[40:])
+    assert world.issuer.scopes()[0].issued == 40
+    assert not [pid for pid in victims if Path(f"/proc/{pid}").exists()]
+    text = caplog.text + "".join(str(one.error) for one in lost)
+    assert not [one for one in orders if one.blinded_msg.hex() in text or one.wish.tags[0].hex() in text]
+
+
+def test_the_processes_learn_the_message_and_neither_tag_nor_digest(world, scope):
+    basket = Basket()
+    order(world, secrets.token_bytes(32))
+    signers = world.issuer.issuance.signers(basket)
+    signers.submit(one := order(world, secrets.token_bytes(32)))
+    basket.wait(1)
+    memory = b"".join(map(memory_of, processes(world)))
+    signers.close()
+    assert one.blinded_msg in memory  # so that what is looked for is found
+    assert one.wish.tags[0] not in memory
+    assert one.wish.digest not in memory
+
+
+def memory_of(pid: int) -> bytes:
+    found = b""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in maps:
+            span, flags = line.split()[:2]
+            if flags.startswith("rw"):
+                start, end = (int(place, 16) for place in span.split("-"))
+                memory.seek(start)
+                found += memory.read(end - start)
+    return found
+
+
+def test_a_key_leaves_the_memory_of_the_processes_when_its_scope_has_closed(world, scope):
+    basket = Basket()
+    order(world, secrets.token_bytes(32))
+    signers = world.issuer.issuance.signers(basket)
+    before = processes(world)
+    assert any(primes()[0] in memory_of(pid) or primes()[1] in memory_of(pid) for pid in before)
+    late = order(world, secrets.token_bytes(32))
+    world.issuer.issuance.forget_closed(scope.closes + 1)
+    assert not [pid for pid in before if Path(f"/proc/{pid}").exists()]
+    signers.submit(late)
+    basket.wait(1)
+    signers.close()
+    assert isinstance(late.error, UnknownKeyError)
+    assert not any(primes()[0] in memory_of(pid) for pid in processes(world))
+    assert world.issuer.scopes()[0].issued == 0
+
+
+def primes() -> tuple[bytes, ...]:
+    key = keys.token_key(0)
+    return tuple(prime.to_bytes(128, order) for prime in (key.p, key.q) for order in ("big", "little"))
+
+
 # A kill at each step
 
 CHILD = """
 import os, signal, sys
 from pathlib import Path
 
-from headcount_issuer import signing, store, tags
+from headcount_engine import key_processes
+from headcount_issuer import store, tags
 from headcount_issuer.attesters.in_person import InPersonConfig
 from headcount_issuer.config import IssuerConfig
 from headcount_issuer.issuer import Issuer
@@ -237,8 +326,8 @@ def after(owner, name):
 
 
 {
-    "before signing": lambda: before(signing.rsa, "blind_sign"),
-    "after signing": lambda: after(signing.rsa, "blind_sign"),
+    "before signing": lambda: before(key_processes.ProcessKey, "blind_sign"),
+    "after signing": lambda: after(key_processes.ProcessKey, "blind_sign"),
     "before writing": lambda: before(tags.Tags, "flush"),
     "before committing": lambda: after(tags.Tags, "flush"),
     "after committing": lambda: before(store.Store, "_empty_log"),

@@ -77,7 +77,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         issuer.enrol(scope.raw)
         flask = create_app(issuer)
         cold = Bridge(flask, 4)
-        app = HotIssuer(issuer, cold, 2)
+        app = HotIssuer(issuer, cold)
         hot = AsgiClient(app)
         yield World(issuer, scope, flask.test_client(), hot)
         hot.close()
