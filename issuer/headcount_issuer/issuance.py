@@ -273,7 +273,8 @@ class Issuance:
 
         Raises:
             MalformedError: no token request, another key's, or a blinded message that is none.
-            NotEligibleError: no proved session, or the quota of the mail domain is used up.
+            NotEligibleError: no proved session.
+            QuotaUsedError: those who share a mail domain with this person have all its tokens.
             AlreadyIssuedError: this person has a token here for another message.
             ScopeClosedError: the scope is closed today.
             UnavailableError: the key does not answer, or the tag could not be used up durably; no

@@ -48,7 +48,7 @@ def sign(store: Store, order: Order) -> bytes:
 
     Raises:
         MalformedError: the blinded message is none.
-        AlreadyIssuedError, NotEligibleError: as Store.burn.
+        AlreadyIssuedError, QuotaUsedError: as Store.burn.
         UnavailableError: the key or the database does not answer; nothing is used up.
     """
     _sign(store, [order])

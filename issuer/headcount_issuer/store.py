@@ -42,6 +42,7 @@ from headcount_spec.errors import (
     ConfigurationError,
     NotEligibleError,
     ProtocolError,
+    QuotaUsedError,
     UnavailableError,
 )
 from headcount_spec.scope import Manifest
@@ -232,7 +233,7 @@ class Store:
 
         Raises:
             AlreadyIssuedError: one of them is used up, and not for this message.
-            NotEligibleError: no place of the quota is left.
+            QuotaUsedError: no place of the quota is left.
             UnavailableError: the database cannot be written now.
         """
         wish = Wish.of(number, tags, blinded_msg, quota)
@@ -353,7 +354,7 @@ def _decide(used: Tags, issued: Counter[int], wish: Wish) -> ProtocolError | Non
     if wish.quota is not None:
         place = _free_place(used, wish.number, wish.quota)
         if place is None:
-            return NotEligibleError("the quota of this mail domain is used up")
+            return QuotaUsedError("the quota of this mail domain is used up")
         # Not the request's digest: that would say which person took the place.
         used.put(wish.number, place, hashlib.sha256(place).digest())
     for tag in wish.tags:

@@ -12,6 +12,7 @@
     │   ├─ NotEligibleError               not-eligible        403
     │   ├─ CodeRefusedError               code-refused        403
     │   ├─ AlreadyIssuedError             already-issued      409
+    │   ├─ QuotaUsedError                 quota-used          403
     │   ├─ RevisionConflictError          revision-conflict   409        carries the serial that won
     │   ├─ NoticeConflictError            notice-conflict     409        carries the seq that is next
     │   ├─ ScopeClosedError               closed-scope        403
@@ -114,6 +115,13 @@ class AlreadyIssuedError(RefusedError):
 
     code = "already-issued"
     status = 409
+
+
+class QuotaUsedError(RefusedError):
+    """Those who share a group with this person, such as a mail domain, have all the tokens that it gets."""
+
+    code = "quota-used"
+    status = 403
 
 
 class RevisionConflictError(RefusedError):

@@ -98,9 +98,9 @@ export function check(answer: Answer, who: string, mediaType: string, status = 2
 // What another party may say about itself or about us; that somebody misbehaved is found out here, not told.
 const STATUS: Readonly<Record<string, number>> = {
   malformed: 400, "bad-signature": 401, "bad-proof": 422, "unknown-key": 401, "wrong-challenge": 401, "cannot-open": 422,
-  "not-eligible": 403, "code-refused": 403, "already-issued": 409, "revision-conflict": 409, "notice-conflict": 409,
-  "closed-scope": 403, "link-ended": 410, "not-found": 404, "method-refused": 405, "too-large": 413, "wrong-type": 415,
-  "rate-limited": 429, unavailable: 503,
+  "not-eligible": 403, "code-refused": 403, "already-issued": 409, "quota-used": 403, "revision-conflict": 409,
+  "notice-conflict": 409, "closed-scope": 403, "link-ended": 410, "not-found": 404, "method-refused": 405,
+  "too-large": 413, "wrong-type": 415, "rate-limited": 429, unavailable: 503,
 };
 
 /** The error that an answer reports; what cannot be understood is UnavailableError. */
