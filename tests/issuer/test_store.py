@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import pytest
 import keys
 import manifests
 from headcount_issuer.group import Group
-from headcount_issuer.store import Quota, Store
+from headcount_issuer.store import Quota, Store, Wish
 from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
@@ -189,3 +190,38 @@ def test_a_group_that_fails_answers_everybody():
         answers = list(threads.map(submit, range(200)))
     assert sorted(i for group in seen for i in group) == list(range(200))
     assert answers.count("led") == 1
+
+
+def test_a_look_follows_the_buckets_that_split_meanwhile(store, number):
+    tags = [keys.seed(f"person {i}") for i in range(600)]
+    used = [Wish.of(number, [tag], tag) for tag in tags]
+    others = [Wish.of(number, [tag], b"another") for tag in tags]
+    for done in range(0, 600, 200):  # the buckets are divided several times in each
+        store.burn_all(used[done : done + 200], lambda: None)
+        assert store.check(used) == [None] * 600
+        found = [type(error) for error in store.check(others)]
+        assert found == [AlreadyIssuedError] * (done + 200) + [type(None)] * (400 - done)
+
+
+def test_a_group_is_told_once_when_it_is_durable_and_before_the_log_is_emptied(
+    store, number, path, monkeypatch
+):
+    told: list[object] = []
+    wishes = [Wish.of(number, [tag], b"message") for tag in (A, B)]
+
+    def decided() -> None:
+        told.append([wish.error for wish in wishes])
+        with store.reading() as connection:
+            assert connection.exec_driver_sql("SELECT issued FROM scopes").scalar_one() == 2
+
+    def broken(_store: Store) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_empty_log", broken)
+        store.burn_all(wishes, decided)
+    assert told == [[None, None]]
+    assert path.with_name("issuer.sqlite-wal").stat().st_size > 0
+    store.burn(number, [keys.seed("c")], b"m")
+    assert path.with_name("issuer.sqlite-wal").stat().st_size == 0
+    assert issued(store) == 3
