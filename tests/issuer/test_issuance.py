@@ -262,4 +262,4 @@ def test_a_mail_domain_has_its_quota_and_large_providers_have_none(world, person
     assert [ask(f"person{i}@gmail.com") for i in range(3)] == [200, 200, 200]
     assert issued(world) == 5
     refused = world.sign(world.prove(scope, "9@example.org"), person(scope, "9").request)
-    assert problem_of(refused) == (403, "not-eligible")
+    assert problem_of(refused) == (403, "quota-used")

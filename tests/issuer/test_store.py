@@ -16,6 +16,7 @@ from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
     NotEligibleError,
+    QuotaUsedError,
     UnavailableError,
 )
 
@@ -74,7 +75,7 @@ def test_a_quota_counts_tokens_and_not_requests(store, number):
     for tag in tags[:3]:
         store.burn(number, [tag], tag, quota)
         store.burn(number, [tag], tag, quota)
-    with pytest.raises(NotEligibleError):
+    with pytest.raises(QuotaUsedError):
         store.burn(number, [tags[3]], b"m", quota)
     assert not store.is_burnt(number, tags[3])
     store.burn(number, [tags[0]], tags[0], quota)
