@@ -63,10 +63,14 @@ class Certified:
         self._process.stdout.close()
 
 
-@pytest.fixture(scope="module")
-def port() -> int:
+@pytest.fixture(scope="module", autouse=True)
+def counterpart() -> None:
     parts.require(shutil.which("node"), "node")
     parts.require((HERE / "node_modules").is_dir(), "the packages of tests/conformance/oidc")
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
     return ports.free_ports(0)[0]
 
 
