@@ -121,7 +121,7 @@ def test_the_quota_of_a_mail_domain_counts_who_comes_back(world, first, second, 
             bearer = by_page(world, second, one, "passkey")
             assert world.sign(bearer, person(second, f"p{i}", key=1).request).status_code == 200
         late = world.prove(second, "late@small.example")
-        assert problem_of(world.sign(late, person(second, "late", key=1).request)) == (403, "not-eligible")
+        assert problem_of(world.sign(late, person(second, "late", key=1).request)) == (403, "quota-used")
     finally:
         object.__setattr__(quota, "domain_quota", limit)
 
