@@ -20,7 +20,7 @@ from headcount_spec.entry import Entry, parse_entry
 from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError
 from headcount_spec.merkle import CompactRange, LeafHash, RootHash, leaf_hash
 from headcount_spec.pledge import Pledge
-from headcount_spec.quotas import option_id
+from headcount_spec.quotas import option_rows
 from headcount_spec.scope import MAX_OPTIONS, ScopeId
 from headcount_spec.seal import Seal, chain_extend
 from headcount_spec.tile import (
@@ -245,5 +245,6 @@ def totals_file(
     if any(live < 0 or not 1 <= option <= MAX_OPTIONS for (_, option), live in options.items()):
         raise CorruptionError("the stored counts of options are damaged")
     rows = {scope: counts for scope, counts in totals.items() if counts[0]}
-    rows |= {option_id(scope, option): (live, live) for (scope, option), live in options.items() if live}
+    for (scope, option), live in options.items():
+        rows.update(option_rows(scope, {option: live}))
     return totals_path(batch), encode_totals(rows)
