@@ -25,6 +25,14 @@ def prepared(page: Any, stage: Stage, campaign: Manifest) -> None:
     page.wait_for_load_state("networkidle")
 
 
+def prepared_in_vain(page: Any, stage: Stage, campaign: Manifest, times: int) -> None:
+    """The button is in view, and the ledger answers so many times that it cannot now."""
+    page.context.route("**/ledger/checkpoint", lambda route: route.fulfill(status=503), times=times)
+    page.goto(stage.sign(campaign))
+    page.get_by_label(PLEDGE).check()
+    page.wait_for_load_state("networkidle")
+
+
 def is_asked_for_an_address(page: Any) -> None:
     page.get_by_label("Your e-mail address").wait_for()
 
@@ -53,10 +61,7 @@ def test_what_was_checked_long_ago_is_checked_again(
 def test_a_ledger_that_answered_wrongly_before_is_asked_again(
     stage: Stage, campaign: Manifest, page: Any, traffic: Traffic
 ) -> None:
-    page.context.route("**/ledger/checkpoint", lambda route: route.fulfill(status=503), times=1)
-    page.goto(stage.sign(campaign))
-    page.get_by_label(PLEDGE).check()
-    page.wait_for_load_state("networkidle")
+    prepared_in_vain(page, stage, campaign, times=1)
     assert not page.get_by_text("That did not work").is_visible()  # nobody has asked for anything
     signer.choose(page)
     is_asked_for_an_address(page)
@@ -80,10 +85,7 @@ def test_a_campaign_that_closes_before_the_click_takes_nothing(
 def test_what_was_chosen_stays_when_the_check_fails(
     stage: Stage, campaign: Manifest, page: Any, traffic: Traffic
 ) -> None:
-    page.context.route("**/ledger/checkpoint", lambda route: route.fulfill(status=503), times=2)
-    page.goto(stage.sign(campaign))
-    page.get_by_label(PLEDGE).check()
-    page.wait_for_load_state("networkidle")
+    prepared_in_vain(page, stage, campaign, times=2)
     page.get_by_role("button", name="Pledge", exact=True).click()
     page.get_by_text("does not answer just now").wait_for()
     assert page.get_by_label(PLEDGE).is_checked()

@@ -30,6 +30,12 @@ def pledged(stage: Stage, campaign: Manifest, browser: Any) -> None:
     context.close()
 
 
+def saved_report(page: Any) -> Any:
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the report").click()
+    return json.loads(download.value.path().read_bytes())
+
+
 def test_the_page_recounts_as_the_command_does(
     stage: Stage, page: Any, traffic: Traffic, tmp_path: Path
 ) -> None:
@@ -37,9 +43,7 @@ def test_the_page_recounts_as_the_command_does(
     page.get_by_role("button", name="Recount", exact=True).click()
     page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
     shot(page, "audit")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save the report").click()
-    found = json.loads(download.value.path().read_bytes())
+    found = saved_report(page)
     command = [
         sys.executable,
         "-m",
@@ -137,9 +141,7 @@ def test_a_mirror_on_a_third_origin_is_recounted_without_the_ledger(
         page.get_by_role("button", name="Recount", exact=True).click()
         page.get_by_text("Everything was recounted, and nothing is wrong").wait_for()
         shot(page, "audit-mirror")
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save the report").click()
-    found = json.loads(download.value.path().read_bytes())
+        found = saved_report(page)
     assert found["ok"] is True
     assert sum(scope["gross"] for scope in found["scopes"].values()) >= 1
     sent = traffic.requests[asked:]
