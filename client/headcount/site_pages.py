@@ -176,4 +176,6 @@ def _pages(scope_id: ScopeId) -> Iterator[tuple[str, str | None]]:
     """Each page with the scope that it must be about."""
     for language in ("", *(f"/{tag}" for tag in LANGUAGES)):
         yield f"/sign/{scope_id.hex()}{language}", scope_id.hex()
+        if language:
+            yield f"/sign/{scope_id.hex()}{language}/back", scope_id.hex()
         yield f"/audit{language}", None

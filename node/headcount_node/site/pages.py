@@ -2,6 +2,7 @@
 
     GET /                                 /in/<language>
     GET /sign/<scope>                     /sign/<scope>/<language>
+    GET /sign/<scope>/<language>/back
     GET /audit                            /audit/<language>
     GET /calendar/<scope>/<language>.ics
     GET /badge/<scope>.svg | .png         /badge/<scope>/<language>.svg
@@ -70,41 +71,41 @@ def pages_blueprint(site: Site) -> Blueprint:
     def sign(scope: str, language: str | None = None) -> Response:
         manifest = _manifest(site, scope)
         words = _words(language)
-        facts = _facts(site, manifest, words)
-        texts = site.counts.texts(manifest)
-        tag = facts["language"]
-        today = day_of(int(site.clock()))
-        data = {
-            "scope": manifest.scope_id.hex(),
-            "ledger": site.ledger,
-            "language": words.language,
-        }
         contacts = _contacts(site, manifest)
+        facts = _facts(site, manifest, words)
         if contacts is not None:
-            data["contacts"] = contacts.scope_id.hex()
             facts["sealed"] = _sealed(site, contacts, manifest, words)
         body = _render(
             site,
             "site/sign.html",
             words,
-            here=f"/sign/{scope}/",
-            entry="sign.js",
-            data=data,
-            messages=words.subset(*SIGN_MESSAGES),
-            text=texts.get(tag, ""),
-            words8=fingerprint(manifest.scope_id),
+            text=site.counts.texts(manifest).get(facts["language"], ""),
             issuers=checks(manifest, words),
-            is_open=manifest.opens <= today <= manifest.closes and manifest.kind != "contact",
-            is_early=today < manifest.opens,
             ledger=site.ledger,
             public=manifest.origins[0],
+            **_signing(site, manifest, contacts, words),
             **facts,
         )
-        issuers = (*manifest.issuers, *(contacts.issuers if contacts is not None else ()))
-        connect = [_origin_of(issuer.url) for issuer in issuers]
-        if not site.ledger.startswith("/"):
-            connect.append(_origin_of(site.ledger))
-        return protect(_page(body, words), connect)
+        return protect(_page(body, words), _talks_to(site, manifest, contacts))
+
+    @pages.get("/sign/<scope>/<language>/back")
+    def back(scope: str, language: str) -> Response:
+        # Where an issuer sends people: the same script without the terms, which they have read and which take a slow
+        # telephone a tenth of a second. The script calls it by the terms' own address, so that a reload shows them.
+        manifest = _manifest(site, scope)
+        words = _words(language)
+        contacts = _contacts(site, manifest)
+        body = _render(
+            site,
+            "site/back.html",
+            words,
+            manifest=manifest,
+            scope=manifest.scope_id.hex(),
+            language=words.language if words.language in manifest.title else manifest.language,
+            closed=day_of(int(site.clock())) > manifest.closes,
+            **_signing(site, manifest, contacts, words),
+        )
+        return protect(_page(body, words), _talks_to(site, manifest, contacts))
 
     @pages.get("/calendar/<scope>/<language>.ics")
     def calendar(scope: str, language: str) -> Response:
@@ -159,6 +160,34 @@ def pages_blueprint(site: Site) -> Blueprint:
         return refusal(error, site.assets, "/in/")
 
     return pages
+
+
+def _signing(
+    site: Site, manifest: Manifest, contacts: Manifest | None, words: Catalogue
+) -> dict[str, Any]:
+    """What the part of a page that one pledges in is rendered with."""
+    today = day_of(int(site.clock()))
+    data = {"scope": manifest.scope_id.hex(), "ledger": site.ledger, "language": words.language}
+    if contacts is not None:
+        data["contacts"] = contacts.scope_id.hex()
+    return {
+        "here": f"/sign/{manifest.scope_id.hex()}/",
+        "entry": "sign.js",
+        "data": data,
+        "messages": words.subset(*SIGN_MESSAGES),
+        "words8": fingerprint(manifest.scope_id),
+        "is_open": manifest.opens <= today <= manifest.closes and manifest.kind != "contact",
+        "is_early": today < manifest.opens,
+    }
+
+
+def _talks_to(site: Site, manifest: Manifest, contacts: Manifest | None) -> list[str]:
+    """The origins besides its own that such a page asks."""
+    issuers = (*manifest.issuers, *(contacts.issuers if contacts is not None else ()))
+    found = [_origin_of(issuer.url) for issuer in issuers]
+    if not site.ledger.startswith("/"):
+        found.append(_origin_of(site.ledger))
+    return found
 
 
 def refusal(error: ProtocolError, assets: Assets, here: str) -> Response:

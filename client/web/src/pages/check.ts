@@ -59,8 +59,8 @@ function begin(): void {
   byId("asked").textContent = words.t("check.lead", { site: nameOf(site) });
   // In another language the same envelope is asked for.
   for (const tongue of document.querySelectorAll<HTMLAnchorElement>(".tongues a")) tongue.hash = location.hash;
-  [bearer, ...given] = recall();
   const code = sent.get("code");
+  if (code !== undefined) [bearer, ...given] = recall(); // else it is another story's
   if (code !== undefined && bearer) {
     panel.wait(words.t("check.signing"));
     return void panel.once(null, () => confirm(code));

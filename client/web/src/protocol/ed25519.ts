@@ -4,6 +4,7 @@
 // signed with, which strangers choose, must besides be free of torsion (strict.ts).
 import { littleEndian, type Bytes } from "./bytes.ts";
 import { MalformedError, SignatureError } from "./errors.ts";
+import { checkOnce } from "./passed.ts";
 
 export const KEY_BYTES = 32;
 export const SIGNATURE_BYTES = 64;
@@ -61,6 +62,11 @@ async function fallback(): Promise<Ed25519> {
  */
 export function checkPublicKey(key: Bytes): Bytes {
   if (key.length !== KEY_BYTES) throw new MalformedError("an Ed25519 key has 32 bytes");
+  checkOnce("ed25519", key, () => checkPoint(key));
+  return key;
+}
+
+function checkPoint(key: Bytes): void {
   const y = littleEndian(key) & ((1n << 255n) - 1n);
   if (y >= P) throw new MalformedError("non-canonical Ed25519 key");
   // x^2 = u / v, and v is never 0: 121665 / 121666 is not a square. Nothing is divided: u v is a square where u / v is.
@@ -70,7 +76,6 @@ export function checkPublicKey(key: Bytes): Bytes {
   // Order 1 and 2 have x = 0, order 4 has y = 0; order 8 doubles to y = 0, which is x^2 = -y^2.
   if (u === 0n || yy === 0n || mod(u + yy * v) === 0n) throw new MalformedError("Ed25519 key of small order");
   if (power(u * v, (P - 1n) / 2n) !== 1n) throw new MalformedError("Ed25519 key is not on the curve");
-  return key;
 }
 
 function mod(value: bigint): bigint {

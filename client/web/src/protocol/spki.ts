@@ -2,8 +2,9 @@
 //
 // With n of exactly 2048 bits and e = 65537 that form has one layout, so it is compared as bytes.
 import type { PublicKey } from "./blind_rsa.ts";
-import { concat, equal, fromBigInt, fromHex, hex, toBigInt, type Bytes } from "./bytes.ts";
+import { concat, equal, fromBigInt, fromHex, toBigInt, type Bytes } from "./bytes.ts";
 import { MalformedError } from "./errors.ts";
+import { checkOnce } from "./passed.ts";
 import { sha256 } from "./sha256.ts";
 
 export const MODULUS_BYTES = 256;
@@ -15,8 +16,6 @@ const HEAD = fromHex(
 const TAIL = fromHex("0203010001");
 export const SPKI_BYTES = HEAD.length + MODULUS_BYTES + TAIL.length; // 342
 const SMALL = 2000; // a modulus with a factor below this is nobody's honest key
-
-const sound = new Set<string>(); // of moduli whose form was checked before
 
 export function encodeTokenKey(key: PublicKey): Bytes {
   return concat(HEAD, fromBigInt(key.n, MODULUS_BYTES), TAIL);
@@ -31,11 +30,7 @@ export function decodeTokenKey(data: Bytes): PublicKey {
   const modulus = data.subarray(HEAD.length, end);
   if (modulus[0]! < 0x80) throw new MalformedError("the modulus of the token key has not 2048 bits");
   const n = toBigInt(modulus);
-  const name = hex(modulus);
-  if (!sound.has(name)) {
-    checkModulus(n);
-    sound.add(name);
-  }
+  checkOnce("modulus", modulus, () => checkModulus(n));
   return { n, e: EXPONENT };
 }
 

@@ -48,6 +48,12 @@ export async function blindFor(manifest: Manifest, issuer: number, nonce: Bytes,
   };
 }
 
+/** A request that may be sent: the issuer's directory lists the key. */
+export interface Prepared {
+  readonly url: string;
+  readonly blinded: Blinded;
+}
+
 /** A session as an issuer answers: pending until what it mailed is typed. */
 export interface Session {
   readonly session: string;
@@ -119,12 +125,14 @@ export class Conversation {
     if (answer.state !== "proved") throw new MalformedError("the issuer's session is in an unknown state");
   }
 
-  /** The authenticator over this nonce, verified under the manifest's key. */
-  async sign(session: string, nonce: Bytes, seed: Bytes): Promise<Bytes> {
-    const [url, blinded] = await Promise.all([
-      this.requestUrl(),
-      blindFor(this.manifest, this.index, nonce, seed), // while the directory is on its way; sent only after it
-    ]);
+  /** What is sent for a signature over this nonce, and where; the directory is asked meanwhile, and has to list the key. */
+  async prepare(nonce: Bytes, seed: Bytes): Promise<Prepared> {
+    const [url, blinded] = await Promise.all([this.requestUrl(), blindFor(this.manifest, this.index, nonce, seed)]);
+    return { url, blinded };
+  }
+
+  /** The authenticator over the nonce of what was prepared, verified under the manifest's key. */
+  async sign(session: string, { url, blinded }: Prepared): Promise<Bytes> {
     const answer = await this.#transport("POST", url, {
       body: blinded.request,
       headers: { "Content-Type": REQUEST_TYPE, Accept: RESPONSE_TYPE, Authorization: `Bearer ${session}` },

@@ -6,9 +6,9 @@ import type { Json } from "../protocol/jcs.ts";
 import { Policy } from "../protocol/policy.ts";
 import { SEED_BYTES } from "../protocol/seed.ts";
 import type { Transport } from "../reader/transport.ts";
-import { Conversation, type Session } from "./issuance.ts";
+import { Conversation, type Prepared, type Session } from "./issuance.ts";
 import { checkTerms, type OpenedScope } from "./open.ts";
-import { nullifierOf, withStep, type PledgeFile } from "./pledge_file.ts";
+import { nullifierOf, sealedHashOf, withStep, type PledgeFile } from "./pledge_file.ts";
 import type { PledgeStore } from "./storage.ts";
 
 /** Draws random bytes; a test passes its own. */
@@ -57,10 +57,13 @@ export function nextIssuer(file: PledgeFile): number | undefined {
 export class Proof {
   readonly #store: PledgeStore;
   readonly #conversation: Conversation;
+  readonly #file: PledgeFile;
+  #ahead: Promise<Prepared> | undefined;
   readonly index: number;
 
   constructor(store: PledgeStore, file: PledgeFile, index: number, transport: Transport) {
     this.#store = store;
+    this.#file = file;
     this.#conversation = new Conversation(file.manifest, index, transport);
     this.index = index;
   }
@@ -92,13 +95,26 @@ export class Proof {
     await this.#conversation.confirm(session, evidence);
   }
 
+  /** Begins with what signing needs besides a session, while that is being kept: the issuer is asked for its directory. */
+  prepare(): void {
+    this.#ahead = this.#prepare(this.#file);
+    this.#ahead.catch(() => undefined); // sign says what is wrong
+  }
+
+  async #prepare(file: PledgeFile): Promise<Prepared> {
+    return this.#conversation.prepare(await nullifierOf(file), file.seed);
+  }
+
   /** Asks for the signature and keeps it; the same as before if the issuer has signed already. */
   async sign(): Promise<PledgeFile> {
     const file = await this.#load();
     const { session, authenticator } = file.steps[this.index]!;
     if (authenticator) return file;
     if (session === undefined) throw new NotEligibleError("no session was begun: begin again");
-    const signed = await this.#conversation.sign(session, await nullifierOf(file), file.seed);
+    // Another pledge may have been begun here meanwhile: its nonce is another.
+    const ahead = hasSameNonce(file, this.#file) ? this.#ahead : undefined;
+    this.#ahead = undefined;
+    const signed = await this.#conversation.sign(session, await (ahead ?? this.#prepare(file)));
     return this.#store.save(withStep(await this.#load(), this.index, { authenticator: signed }));
   }
 
@@ -106,4 +122,9 @@ export class Proof {
   async take(authenticator: Bytes): Promise<PledgeFile> {
     return this.#store.save(withStep(await this.#load(), this.index, { authenticator }));
   }
+}
+
+function hasSameNonce(one: PledgeFile, other: PledgeFile): boolean {
+  const isSame = one.manifest.scope === other.manifest.scope && one.choice === other.choice;
+  return isSame && equal(one.seed, other.seed) && equal(sealedHashOf(one), sealedHashOf(other));
 }

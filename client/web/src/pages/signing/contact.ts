@@ -111,7 +111,7 @@ export class ContactPanel {
     if (index === undefined) return this.refresh();
     const { name, url } = this.manifest.issuers[index]!;
     const address = withFragment(`${url}/check/${this.scope}/${this.flow.page.language}`, {
-      site: location.origin, return: location.pathname, state: await this.keeper.state(), ...more,
+      site: location.origin, return: `${this.flow.address}/back`, state: await this.keeper.state(), ...more,
     });
     this.shown = ""; // whoever comes back by the back button finds more than this line
     this.panel?.wait(this.flow.words.t("app.going", { issuer: name }));

@@ -13,7 +13,7 @@ import { dropFragment, fragment, withFragment } from "../ui/fragment.ts";
 import { Panel, codeOf } from "../ui/panel.ts";
 import { Words } from "../ui/words.ts";
 import type { ContactPanel } from "./contact.ts";
-import { Keeper } from "./keeper.ts";
+import { Keeper, type Notes } from "./keeper.ts";
 import { fromText, toText } from "./portable.ts";
 import { Screens } from "./screens.ts";
 import { Standing } from "./standing.ts";
@@ -40,12 +40,13 @@ export class Flow {
   private readonly standing = new Standing(this);
   private contact: ContactPanel | undefined;
   private ahead: { opened: Promise<OpenedScope>; until: number } | undefined;
+  private proof: Proof | undefined; // begun when a session came, for the next signature
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Find out where this pledge stands, and go on. */
   async begin(): Promise<void> {
     const sent = fragment();
-    dropFragment();
+    dropFragment(location.pathname.replace(/\/back$/, ""));
     if (globalThis.crypto?.subtle === undefined) return this.screens.failed("unsupported", () => this.restart());
     this.keeper = await Keeper.open(this.page.scope);
     try {
@@ -95,14 +96,19 @@ export class Flow {
 
   private async show(byOther: boolean): Promise<void> {
     clearTimeout(this.timer);
-    const file = await this.keeper.load();
+    const [file, notes] = await Promise.all([this.keeper.load(), this.keeper.notes()]);
     if (file === undefined) {
       if (this.isOpen) this.screens.start();
       else this.panel.hide();
     } else if (file.promise) this.standing.show(file);
-    else if (isProved(file)) await this.ready(file);
+    else if (isProved(file)) this.ready(file, notes);
     else await this.unfinished(file);
     if (byOther && file !== undefined) this.screens.say(this.words.t("app.other_tab"));
+  }
+
+  /** Where the terms are read, in this language; the issuer leads to a lighter page below it. */
+  get address(): string {
+    return `/sign/${this.page.scope}/${this.page.language}`;
   }
 
   get today(): number {
@@ -169,14 +175,14 @@ export class Flow {
 
   /** Go to the page of the issuer whose turn it is; where nothing is kept, it opens beside this one. */
   async toIssuer(more: Record<string, string> = {}): Promise<void> {
-    const file = await this.keeper.load();
+    const [file, notes] = await Promise.all([this.keeper.load(), this.keeper.notes()]);
     const index = file && nextIssuer(file);
     if (file === undefined || index === undefined) return this.refresh();
     const issuer = this.manifest.issuers[index]!;
     const address = withFragment(`${issuer.url}/check/${this.page.scope}/${this.page.language}`, {
       site: location.origin,
-      return: location.pathname,
-      state: await this.keeper.state(),
+      return: `${this.address}/back`,
+      state: notes.state ?? (await this.keeper.state()),
       ...more,
     });
     if (!this.keeper.isDurable) return this.screens.beside(issuer.name, address);
@@ -198,15 +204,17 @@ export class Flow {
 
   /** Take a session that this browser asked for, and have the envelope signed. */
   async take(sent: Record<string, string>, byOther: boolean): Promise<void> {
-    const file = await this.keeper.load();
+    const [file, { state }] = await Promise.all([this.keeper.load(), this.keeper.notes()]);
     const index = this.manifest.issuers.findIndex((issuer) => issuer.name === sent["issuer"]);
-    const asked = sent["state"] === (await this.keeper.notes()).state;
+    const asked = state !== undefined && sent["state"] === state;
     if (file === undefined || index < 0 || !asked || !isSession(sent["session"])) {
       if (!byOther) await this.refresh();
       return;
     }
     if (byOther) this.keeper.tell({ taken: true });
     if (!file.steps[index]!.authenticator) {
+      this.proof = new Proof(this.keeper.store, file, index, this.transport);
+      if (nextIssuer(file) === index) this.proof.prepare();
       await this.keeper.store.save(withStep(file, index, { session: sent["session"] }));
     }
     await this.refresh();
@@ -220,7 +228,10 @@ export class Flow {
     this.panel.wait(this.words.t("app.checking"));
     let signed: PledgeFile;
     try {
-      signed = await this.keeper.alone(() => new Proof(this.keeper.store, file, index, this.transport).sign());
+      const begun = this.proof?.index === index ? this.proof : undefined;
+      const proof = begun ?? new Proof(this.keeper.store, file, index, this.transport);
+      this.proof = undefined;
+      signed = await this.keeper.alone(() => proof.sign());
     } catch (error) {
       const code = codeOf(error);
       if (["not-eligible", "already-issued"].includes(code)) await this.keeper.store.save(withStep(file, index, {}));
@@ -233,8 +244,7 @@ export class Flow {
   }
 
   /** Signed by all: wait for the chosen moment, or ask for one. */
-  private async ready(file: PledgeFile): Promise<void> {
-    const { sendAt, later } = await this.keeper.notes();
+  private ready(file: PledgeFile, { sendAt, later }: Notes): void {
     if (later) return this.screens.later(file);
     if (sendAt === undefined) return this.screens.signed(file);
     this.screens.countdown(sendAt);
@@ -267,8 +277,10 @@ export class Flow {
       const remembered = await this.keeper.memory.checkpoints();
       const sending = { transport: this.transport, verifier: location.origin, remembered };
       const file = await this.keeper.alone(() => sendPledge(this.keeper.store, sending));
-      await this.keeper.memory.remember(file.manifest.ledger.origin, file.checkpoint);
-      await this.contact?.postpone();
+      await Promise.all([
+        this.keeper.memory.remember(file.manifest.ledger.origin, file.checkpoint),
+        this.contact?.postpone(),
+      ]);
     } catch (error) {
       await this.keeper.note({ later: true });
       await this.refresh();
@@ -291,7 +303,7 @@ export class Flow {
 
   /** The address that opens a finished pledge on another device; the part behind the # goes to no server. */
   portable(file: PledgeFile): string {
-    return withFragment(`${location.origin}/sign/${this.page.scope}/${this.page.language}`, { pledge: toText(file) });
+    return withFragment(location.origin + this.address, { pledge: toText(file) });
   }
 
   /** Take a pledge file that a person has kept. */

@@ -1,15 +1,17 @@
 /** What the signing page keeps of one scope: the pledge file, and notes of its own on the way to an issuer and on sending. */
 import { fromUtf8, utf8, type Bytes } from "../../protocol/bytes.ts";
+import { passedBefore, whatPassed } from "../../protocol/passed.ts";
 import { encodeBase64url } from "../../protocol/text.ts";
 import type { PledgeFile } from "../../signing/pledge_file.ts";
 import { forgetAudits } from "../../audit/keep.ts";
 import { Memory, MemoryStorage, PledgeStore, openStorage, type Storage } from "../../signing/storage.ts";
 
-interface Notes {
+export interface Notes {
   state?: string; // goes to an issuer's page and has to come back
   sendAt?: number | undefined; // milliseconds since 1970
   later?: boolean; // the person sends it some other time
   erased?: boolean; // a contact was left and taken back
+  passed?: string[]; // the keys of the terms whose arithmetic was checked here, as protocol/passed.ts says them
 }
 
 export class Keeper {
@@ -31,10 +33,10 @@ export class Keeper {
 
   /** The keeper of a scope, in memory where the browser keeps nothing. */
   static async open(scope: string): Promise<Keeper> {
-    const storage = await openStorage();
+    const keeper = new Keeper(await openStorage(), scope);
     try {
-      await storage.names(); // a database that opens may still refuse
-      return new Keeper(storage, scope);
+      passedBefore((await keeper.notes()).passed); // a database that opens may still refuse
+      return keeper;
     } catch {
       return new Keeper(new MemoryStorage(), scope);
     }
@@ -46,19 +48,27 @@ export class Keeper {
 
   async notes(): Promise<Notes> {
     const data = await this.storage.get(this.name);
-    return data === undefined ? {} : (JSON.parse(fromUtf8(data)) as Notes);
+    try {
+      return data === undefined ? {} : (JSON.parse(fromUtf8(data)) as Notes);
+    } catch {
+      return {}; // damaged: nothing in it is worth more than the pledge
+    }
   }
 
   async note(notes: Notes): Promise<void> {
-    await this.storage.put(this.name, utf8(JSON.stringify({ ...(await this.notes()), ...notes })));
+    await this.write({ ...(await this.notes()), ...notes });
   }
 
-  /** The nonce that a session must come back with; drawn once a pledge. */
+  private write(notes: Notes): Promise<void> {
+    return this.storage.put(this.name, utf8(JSON.stringify(notes)));
+  }
+
+  /** The nonce that a session must come back with; drawn once a pledge, when its terms have been checked. */
   async state(): Promise<string> {
-    const known = (await this.notes()).state;
-    if (known !== undefined) return known;
+    const notes = await this.notes();
+    if (notes.state !== undefined) return notes.state;
     const state = encodeBase64url(crypto.getRandomValues(new Uint8Array(16)) as Bytes);
-    await this.note({ state });
+    await this.write({ ...notes, state, passed: whatPassed() });
     return state;
   }
 

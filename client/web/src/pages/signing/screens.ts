@@ -1,5 +1,5 @@
 /** The screens on the way to a pledge: terms and button, the issuer, the moment to send. */
-import { afterPaint, h, svg, type Child } from "../ui/dom.ts";
+import { atRest, h, svg, type Child } from "../ui/dom.ts";
 import type { Flow } from "./flow.ts";
 import type { PledgeFile } from "../../signing/pledge_file.ts";
 import { qr, qrPath } from "./qr.ts";
@@ -133,8 +133,8 @@ export class Screens {
     const { words, panel } = this.flow;
     const within = h("span", { class: "note" });
     const until = h("span", { class: "note" });
-    // A slow telephone looks a tenth of a second for its numbers and its calendar: the screen is there before.
-    afterPaint(() => {
+    // A slow telephone looks a tenth of a second for its calendar: the screen is there before.
+    atRest(() => {
       within.textContent = words.t("app.send_soon_note", { minutes: SOON_MINUTES });
       until.textContent = words.t("app.send_later_note", { date: this.flow.deadline });
     });

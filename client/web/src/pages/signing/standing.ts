@@ -68,13 +68,18 @@ export class Standing {
   private share(screens: Screens): HTMLElement {
     const { words, page } = this.flow;
     const link = `${location.origin}/sign/${page.scope}`;
+    const picture = h("div");
+    // A code takes a slow telephone a twentieth of a second: it is drawn for who looks.
+    const draw = (): void => {
+      if (!picture.hasChildNodes()) picture.append(screens.code(link, words.t("app.share")));
+    };
     return h(
       "details",
-      {},
+      { toggle: draw },
       h("summary", {}, words.t("app.share")),
       h("p", {}, words.t("app.share_lead")),
       h("pre", { dir: "ltr", tabindex: "0" }, link),
-      screens.code(link, words.t("app.share")),
+      picture,
     );
   }
 

@@ -57,6 +57,13 @@ export function download(name: string, bytes: Uint8Array<ArrayBuffer>, type: str
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+/** Do this when the browser has nothing else to do: the picture that was asked for is then on the screen. */
+export function atRest(act: () => void): void {
+  const idle = (globalThis as { requestIdleCallback?: (act: () => void, how: { timeout: number }) => void }).requestIdleCallback;
+  if (idle === undefined) setTimeout(act, 100); // Safari
+  else idle(act, { timeout: 500 });
+}
+
 /** Do this when the next picture of the page is on the screen, or soon where nothing is drawn. */
 export function afterPaint(act: () => void): void {
   const timer = setTimeout(act, 500);

@@ -10,7 +10,7 @@ export function withFragment(address: string, members: Record<string, string>): 
   return `${address}#${new URLSearchParams(members).toString()}`;
 }
 
-/** Take the fragment out of the address and the history, so that neither a bookmark nor a neighbour finds it. */
-export function dropFragment(): void {
-  if (location.hash) history.replaceState(history.state, "", location.pathname);
+/** Leave this address in the history for one with a fragment, so that neither a bookmark nor a neighbour finds that. */
+export function dropFragment(address: string): void {
+  if (location.hash) history.replaceState(history.state, "", address);
 }
