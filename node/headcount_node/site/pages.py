@@ -103,6 +103,7 @@ def pages_blueprint(site: Site) -> Blueprint:
             scope=manifest.scope_id.hex(),
             language=words.language if words.language in manifest.title else manifest.language,
             closed=day_of(int(site.clock())) > manifest.closes,
+            is_back=True,
             **_signing(site, manifest, contacts, words),
         )
         return protect(_page(body, words), _talks_to(site, manifest, contacts))

@@ -7,7 +7,7 @@
  */
 import type { Json } from "../protocol/jcs.ts";
 import { solveWork } from "../protocol/work.ts";
-import { byId, data, h } from "./ui/dom.ts";
+import { atRest, byId, data, h } from "./ui/dom.ts";
 import { fragment, withFragment } from "./ui/fragment.ts";
 import { Panel } from "./ui/panel.ts";
 import { Words } from "./ui/words.ts";
@@ -112,7 +112,9 @@ function askAddress(more: boolean): void {
     h("p", { class: "actions" }, h("button", { class: "main-action" }, words.t("check.send")), way()),
   );
   panel.show(null, form);
-  field.focus({ preventScroll: true });
+  // Taking the focus costs a slow telephone as much as showing the field, which goes first.
+  const before = document.activeElement;
+  atRest(() => document.activeElement === before && field.focus({ preventScroll: true }));
 }
 
 function askCode(address: string, more: boolean): void {

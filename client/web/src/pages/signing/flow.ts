@@ -49,8 +49,10 @@ export class Flow {
     dropFragment(location.pathname.replace(/\/back$/, ""));
     if (globalThis.crypto?.subtle === undefined) return this.screens.failed("unsupported", () => this.restart());
     this.keeper = await Keeper.open(this.page.scope);
+    let kept: PledgeFile | undefined;
     try {
-      this.manifest = await this.terms();
+      kept = await this.keeper.load();
+      this.manifest = await this.terms(kept);
     } catch (error) {
       return this.screens.failed(codeOf(error), () => this.restart());
     }
@@ -70,7 +72,7 @@ export class Flow {
       if (sent.has("session")) return contact.take(members);
       if (sent.has("code")) return contact.toIssuer({ code: sent.get("code") ?? "" });
     }
-    if (sent.has("session")) return this.arrive(members);
+    if (sent.has("session")) return kept ? this.take(members, false) : this.arrive(members);
     if (sent.has("code")) return this.toIssuer({ code: sent.get("code") ?? "" });
     const carried = sent.get("pledge");
     if (carried !== undefined && !(await this.keeper.load())) {
@@ -82,9 +84,8 @@ export class Flow {
   }
 
   /** The terms: of the pledge that was begun here, else from the site; both hash to the scope id of the address. */
-  private async terms(): Promise<Manifest> {
-    const kept = (await this.keeper.load())?.manifest;
-    if (kept?.scope === this.page.scope) return kept;
+  private async terms(kept: PledgeFile | undefined): Promise<Manifest> {
+    if (kept?.manifest.scope === this.page.scope) return kept.manifest;
     return fetchTerms(location.origin, this.page.scope, this.transport);
   }
 
@@ -156,7 +157,7 @@ export class Flow {
 
   /** Screen one's button: check everything, draw the seed, keep it, and go to the first issuer. */
   async pledge(choice: number): Promise<void> {
-    this.panel.wait(this.words.t("app.checking"));
+    this.panel.waitSoon(this.words.t("app.checking"));
     try {
       const opened = await this.opened();
       await this.keeper.alone(() =>
@@ -190,10 +191,8 @@ export class Flow {
     location.assign(address);
   }
 
-  /** A session has come behind this page's address. */
+  /** A session has come for a pledge that lives in another tab, which keeps nothing that this one could read. */
   private async arrive(sent: Record<string, string>): Promise<void> {
-    if (await this.keeper.load()) return this.take(sent, false);
-    // The pledge lives in another tab, which keeps nothing that this one could read.
     const answered = new Promise<boolean>((resolve) => {
       this.keeper.listen((message) => message.taken && resolve(true));
       setTimeout(resolve, ANSWER_MS, false);
@@ -225,13 +224,14 @@ export class Flow {
     const index = nextIssuer(file)!;
     const { name } = this.manifest.issuers[index]!;
     if (file.steps[index]!.session === undefined) return this.screens.started(name);
-    this.panel.wait(this.words.t("app.checking"));
+    this.panel.waitSoon(this.words.t("app.checking"));
     let signed: PledgeFile;
+    let notes: Notes;
     try {
       const begun = this.proof?.index === index ? this.proof : undefined;
       const proof = begun ?? new Proof(this.keeper.store, file, index, this.transport);
       this.proof = undefined;
-      signed = await this.keeper.alone(() => proof.sign());
+      [signed, notes] = await Promise.all([this.keeper.alone(() => proof.sign()), this.keeper.notes()]);
     } catch (error) {
       const code = codeOf(error);
       if (["not-eligible", "already-issued"].includes(code)) await this.keeper.store.save(withStep(file, index, {}));
@@ -240,7 +240,7 @@ export class Flow {
     }
     this.keeper.tell({ changed: true });
     if (!isProved(signed)) return this.toIssuer();
-    await this.refresh();
+    this.ready(signed, notes);
   }
 
   /** Signed by all: wait for the chosen moment, or ask for one. */
@@ -272,11 +272,13 @@ export class Flow {
 
   /** Send the pledge to this page's own origin, and keep the ledger's promise. */
   async send(): Promise<void> {
-    this.panel.wait(this.words.t("app.sending"));
+    this.panel.waitSoon(this.words.t("app.sending"));
     try {
-      const remembered = await this.keeper.memory.checkpoints();
-      const sending = { transport: this.transport, verifier: location.origin, remembered };
-      const file = await this.keeper.alone(() => sendPledge(this.keeper.store, sending));
+      const checkpoints = this.keeper.memory.checkpoints();
+      const file = await this.keeper.alone(async () => {
+        const sending = { transport: this.transport, verifier: location.origin, remembered: await checkpoints };
+        return sendPledge(this.keeper.store, sending);
+      });
       await Promise.all([
         this.keeper.memory.remember(file.manifest.ledger.origin, file.checkpoint),
         this.contact?.postpone(),

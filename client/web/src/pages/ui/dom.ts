@@ -58,8 +58,8 @@ export function download(name: string, bytes: Uint8Array<ArrayBuffer>, type: str
 }
 
 /** Do this when the browser has nothing else to do: the picture that was asked for is then on the screen. */
-export function atRest(act: () => void): void {
-  const idle = (globalThis as { requestIdleCallback?: (act: () => void, how: { timeout: number }) => void }).requestIdleCallback;
+export function atRest(act: () => unknown): void {
+  const idle = (globalThis as { requestIdleCallback?: (act: () => unknown, how: { timeout: number }) => void }).requestIdleCallback;
   if (idle === undefined) setTimeout(act, 100); // Safari
   else idle(act, { timeout: 500 });
 }

@@ -2,12 +2,15 @@
 import { type Child, afterPaint, h } from "./dom.ts";
 import type { Words } from "./words.ts";
 
+const SOON_MS = 250; // what is done by then needs no line that says so
+
 export class Panel {
   private readonly root: HTMLElement;
   private readonly words: Words;
   private readonly heading: "h2" | "h3"; // what comes below the page's own
   private alert: HTMLElement | null = null;
   private busy = false;
+  private soon: ReturnType<typeof setTimeout> | undefined;
 
   constructor(root: HTMLElement, words: Words, heading: "h2" | "h3" = "h2") {
     this.root = root;
@@ -19,6 +22,7 @@ export class Panel {
 
   /** Show a screen; unless it is the first, its heading is read out and stands in view. */
   show(heading: string | null, ...children: Child[]): void {
+    clearTimeout(this.soon);
     this.root.hidden = false;
     const first = !this.root.hasChildNodes();
     this.alert = null;
@@ -34,11 +38,19 @@ export class Panel {
 
   /** One line that says what is being done, read out without taking the focus. */
   wait(text: string): void {
-    this.root.replaceChildren(status("", text));
+    clearTimeout(this.soon);
+    if (this.root.textContent !== text) this.root.replaceChildren(status("", text)); // the page itself may say so
+  }
+
+  /** The same, unless it is done in a moment: on a slow telephone the line would be half of the waiting. */
+  waitSoon(text: string): void {
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.wait(text), SOON_MS);
   }
 
   /** Nothing can be done here. */
   hide(): void {
+    clearTimeout(this.soon);
     this.root.replaceChildren();
     this.root.hidden = true;
   }
@@ -53,6 +65,7 @@ export class Panel {
 
   /** Say what went wrong, above whatever stands there. */
   fail(code: string): void {
+    clearTimeout(this.soon);
     this.alert?.remove();
     this.alert = h(
       "div",
