@@ -6,7 +6,9 @@ import test from "node:test";
 import { RSABSSA } from "@cloudflare/blindrsa-ts";
 import { blind, finalize, importKey, isSignature, power } from "../src/protocol/blind_rsa.ts";
 import { concat, equal, fromBigInt, fromHex, hex, toBigInt, type Bytes } from "../src/protocol/bytes.ts";
-import { isAvailable, publicKey, sign, verify } from "../src/protocol/ed25519.ts";
+import { checkPublicKey, isAvailable, publicKey, sign, verify } from "../src/protocol/ed25519.ts";
+import { LOCALES, smallNumber } from "../src/pages/ui/digits.ts";
+import { passedBefore, whatPassed } from "../src/protocol/passed.ts";
 import { sha256, sha256With } from "../src/protocol/sha256.ts";
 import { decodeTokenKey } from "../src/protocol/spki.ts";
 import { noble } from "../src/protocol/strict.ts";
@@ -68,6 +70,52 @@ test("blinding takes ten milliseconds at most", async () => {
   }
   // The best of them: others share the processors.
   assert.ok(Math.min(...times) < 10, `${times}`);
+});
+
+test("one inversion stands for two: what has no inverse is named as before", async () => {
+  const [msg, salt] = [random(98), random(48)];
+  for (const r of [0n, token.n, -1n]) await assert.rejects(blind(token, msg, salt, r), /the blind has no inverse/);
+  const factor = BigInt(`0x${signing.private_key.p ?? "0"}`);
+  if (factor) await assert.rejects(blind(token, msg, salt, factor), /the blind has no inverse/);
+  const r = 1n + (toBigInt(random(272)) % (token.n - 1n));
+  assert.equal(((await blind(token, msg, salt, r)).inv * r) % token.n, 1n);
+});
+
+test("only a key that has passed is not checked again, byte for byte", () => {
+  const good = fromHex(signing.token_key);
+  const wrong = (change: (key: Bytes) => void): Bytes => {
+    const key = good.slice();
+    change(key);
+    return key;
+  };
+  decodeTokenKey(good);
+  const kept = whatPassed();
+  assert.ok(kept.length);
+  passedBefore(kept);
+  // The last byte of the modulus stands before the five of the exponent: an even number has a factor that anybody finds.
+  const even = wrong((key) => (key[key.length - 6]! ^= 1));
+  const isUnsound = /not a product of two large primes/;
+  assert.throws(() => decodeTokenKey(even), isUnsound);
+  assert.throws(() => decodeTokenKey(even), isUnsound, "what has failed has not passed");
+  assert.deepEqual(whatPassed(), kept);
+  const modulus = hex(even.slice(-261, -5));
+  for (const said of [`0 modulus ${modulus}`, `1 ed25519 ${modulus}`, `1 modulus ${modulus.slice(2)}`, modulus, 7, null]) {
+    passedBefore([said]);
+    passedBefore(said);
+    assert.throws(() => decodeTokenKey(even), isUnsound, `${said}`);
+  }
+  const small = Uint8Array.from({ length: 32 }, (_, i) => (i ? 0 : 1));
+  assert.throws(() => checkPublicKey(small), /small order/);
+  assert.throws(() => checkPublicKey(small), /small order/);
+});
+
+test("numbers below a thousand are written as Intl writes them, in every language", () => {
+  for (const language of ["en", "fr", "de", "es", "it", "nl", "ru", "ar"]) {
+    const locale = LOCALES[language] ?? language;
+    const format = new Intl.NumberFormat(locale);
+    for (let n = 0; n < 1000; n++) assert.equal(smallNumber(n, locale), format.format(n), `${language} ${n}`);
+    for (const n of [1000, 0.5, -1, -0, NaN, Infinity]) assert.equal(smallNumber(n, locale), undefined, `${n}`);
+  }
 });
 
 test("WebCrypto refuses a signature that is not below n, or has another length", async () => {

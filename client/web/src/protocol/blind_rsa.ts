@@ -71,9 +71,13 @@ export async function blind(
   key: PublicKey, msg: Bytes, salt: Bytes, r: bigint,
 ): Promise<{ blindedMsg: Bytes; inv: bigint }> {
   const m = toBigInt(await encode(key, msg, salt)); // 1-2.
-  if (inverse(m, key.n) === undefined) throw new MalformedError("the message cannot be blinded under this key"); // 3-4.
-  const inv = r > 0n && r < key.n ? inverse(r, key.n) : undefined; // 5-6.
-  if (inv === undefined) throw new MalformedError("the blind has no inverse under this key");
+  // 3-6. One inversion for both: m r has an inverse exactly if m and r have, and r^-1 is m times that.
+  const both = r > 0n && r < key.n ? inverse(m * r, key.n) : undefined;
+  if (both === undefined) {
+    const what = inverse(m, key.n) === undefined ? "the message cannot be blinded" : "the blind has no inverse";
+    throw new MalformedError(`${what} under this key`);
+  }
+  const inv = (both * m) % key.n;
   const z = (m * power(r, key.e, key.n)) % key.n; // 7-8.
   return { blindedMsg: fromBigInt(z, modulusBytes(key)), inv }; // 9.
 }

@@ -1,11 +1,10 @@
 /** The words of the page's language, which stand in the page; numbers and dates by Intl. */
 import type english from "../../../../headcount/messages/en.json";
+import { LOCALES, smallNumber } from "./digits.ts";
 import { data } from "./dom.ts";
 
 export type Key = keyof typeof english;
 type Message = string | Record<string, string>;
-
-const LOCALES: Record<string, string> = { ar: "ar-EG" }; // whose digits are those of the script
 
 export class Words {
   readonly locale: string;
@@ -34,14 +33,7 @@ export class Words {
   }
 
   number(value: number): string {
-    if (Number.isInteger(value) && 0 <= value && value < 1000) return this.small(value);
-    return new Intl.NumberFormat(this.locale).format(value);
-  }
-
-  /** What has no separators in any of our languages: a browser's first Intl costs a slow telephone a tenth of a second. */
-  private small(value: number): string {
-    const text = String(value);
-    return this.locale === LOCALES["ar"] ? text.replace(/\d/g, (digit) => String.fromCharCode(0x660 + Number(digit))) : text;
+    return smallNumber(value, this.locale) ?? new Intl.NumberFormat(this.locale).format(value);
   }
 
   /** The plural form of a number. */
