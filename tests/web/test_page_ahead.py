@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 
 import signer
@@ -147,3 +148,97 @@ def test_work_that_cannot_be_had_is_not_asked_for_with_every_letter(
     is_sent(page)
     assert asked(traffic, "/sessions/challenge") == 2
     traffic.errors.clear()
+
+
+def proved(page: Any, stage: Stage, campaign: Manifest) -> None:
+    page.goto(stage.sign(campaign))
+    signer.choose(page)
+    signer.prove(page, stage, signer.new_address())
+    signer.is_signed(page)
+
+
+def test_who_comes_back_finds_a_light_page_under_the_address_of_the_terms(
+    stage: Stage, campaign: Manifest, page: Any, traffic: Traffic
+) -> None:
+    proved(page, stage, campaign)
+    came_back = [request for request in traffic.requests if "/en/back" in request["url"]]
+    assert len(came_back) == 1
+    assert page.url == stage.sign(campaign)
+    assert not page.locator("#text-heading").count()
+    assert page.evaluate("document.activeElement.textContent") == "Your pledge is signed"
+    page.reload()
+    signer.is_signed(page)
+    page.locator("#text-heading").wait_for()
+    page.get_by_role("link", name="Go to signing").wait_for()
+    assert len([request for request in traffic.requests if "/en/back" in request["url"]]) == 1
+
+
+def test_the_light_page_leads_to_the_terms(stage: Stage, campaign: Manifest, page: Any) -> None:
+    proved(page, stage, campaign)
+    page.get_by_role("heading", level=1).get_by_role("link").click()
+    page.locator("#text-heading").wait_for()
+    signer.is_signed(page)
+
+
+def test_the_directory_is_asked_before_anything_is_sent_and_once(
+    stage: Stage, campaign: Manifest, page: Any, traffic: Traffic
+) -> None:
+    proved(page, stage, campaign)
+    names = [request["url"].rpartition("/")[2] for request in traffic.to(stage.issuer_url)]
+    assert names.count("private-token-issuer-directory") == names.count("token-request") == 1
+    assert names.index("private-token-issuer-directory") < names.index("token-request")
+
+
+NOTES = """(change) => new Promise((resolve) => {
+    const opening = indexedDB.open("headcount");
+    opening.onsuccess = () => {
+        const table = opening.result.transaction("files", "readwrite").objectStore("files");
+        table.getAllKeys().onsuccess = (event) => {
+            const name = event.target.result.find((name) => name.startsWith(change.where));
+            table.get(name).onsuccess = (found) => {
+                const text = new TextDecoder().decode(found.target.result);
+                if (change.text !== undefined) table.put(new TextEncoder().encode(change.text), name);
+                table.transaction.oncomplete = () => { opening.result.close(); resolve(text); };
+            };
+        };
+    };
+})"""
+
+
+def test_which_keys_have_passed_is_kept_beside_the_pledge_and_needed_for_nothing(
+    stage: Stage, campaign: Manifest, page: Any
+) -> None:
+    field = at_the_issuer(page, stage, campaign)
+    field.wait_for()
+    beside = page.context.new_page()
+    beside.goto(f"{stage.url}/theme.css")
+    notes = json.loads(beside.evaluate(NOTES, {"where": "notes/"}))
+    modulus = campaign.issuers[0].token_key[-261:-5]
+    assert f"1 modulus {modulus.hex()}" in notes["passed"]
+    pledge = beside.evaluate(NOTES, {"where": "pledge/"})
+    assert "passed" not in json.loads(pledge)
+    # Whatever becomes of it, the keys are looked at again.
+    beside.evaluate(NOTES, {"where": "notes/", "text": json.dumps({**notes, "passed": "nonsense"})})
+    signer.prove(page, stage, signer.new_address())
+    signer.is_signed(page)
+
+
+def test_a_damaged_pledge_is_said_to_be_one_and_can_be_forgotten(
+    stage: Stage, campaign: Manifest, page: Any
+) -> None:
+    proved(page, stage, campaign)
+    page.evaluate(NOTES, {"where": "pledge/", "text": "{"})
+    page.reload()
+    page.get_by_text("is damaged and cannot be read").wait_for()
+    assert not page.get_by_role("button", name="Try again").count()
+    page.get_by_role("button", name="Forget everything here").click()
+    page.get_by_label(PLEDGE).wait_for()
+
+
+def test_the_code_to_share_is_drawn_for_who_looks(stage: Stage, campaign: Manifest, page: Any) -> None:
+    proved(page, stage, campaign)
+    signer.send(page)
+    signer.is_promised(page)
+    assert not page.locator("svg.code-picture").count()
+    page.locator("summary", has_text="Invite others").click()
+    page.locator("svg.code-picture").wait_for()

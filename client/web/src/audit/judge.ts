@@ -2,6 +2,7 @@
 // what is wrong with it.
 import { diagnose, importKey, isSignature } from "../protocol/blind_rsa.ts";
 import { concat, equal, type Bytes } from "../protocol/bytes.ts";
+import { chunk } from "../protocol/chunk.ts";
 import { MalformedError, RevisionConflictError } from "../protocol/errors.ts";
 import { NO_SEALED_HASH, WITHDRAWN, type Pledge } from "../protocol/pledge.ts";
 import { revisionMessage, type Revision } from "../protocol/revision.ts";
@@ -81,7 +82,7 @@ export async function verifyRevision(
   } else if (!equal(revision.sealedHash, NO_SEALED_HASH)) {
     throw new MalformedError("a withdrawal carries a sealed hash");
   }
-  const { verifyStrict } = await import("../protocol/strict.ts");
+  const { verifyStrict } = await chunk(import("../protocol/strict.ts"));
   await verifyStrict(revisionKey, revisionMessage(revision), revision.signature);
   if (revision.serial !== serialNow + 1) {
     throw new RevisionConflictError(`the next serial is ${serialNow + 1}`, serialNow);

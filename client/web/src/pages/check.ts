@@ -227,15 +227,21 @@ function leave(): void {
 async function post(path: string, body: object): Promise<Answer> {
   const headers: Record<string, string> = { "Content-Type": "application/json", "Headcount-Site": site };
   if (bearer && path !== "/sessions") headers["Authorization"] = `Bearer ${bearer}`;
-  const answer = await fetch(path, {
-    method: "POST",
-    headers,
-    body: JSON.stringify(body),
-    credentials: "omit",
-    redirect: "error",
-    cache: "no-store",
-  });
-  const value = (await answer.json()) as Answer & { code?: string };
+  let answer: Response;
+  let value: Answer & { code?: string };
+  try {
+    answer = await fetch(path, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(body),
+      credentials: "omit",
+      redirect: "error",
+      cache: "no-store",
+    });
+    value = (await answer.json()) as Answer & { code?: string };
+  } catch {
+    throw new Refusal("unavailable"); // a browser says TypeError, as it does of a bug
+  }
   if (!answer.ok) throw new Refusal(value.code ?? "unavailable");
   return value;
 }

@@ -1,6 +1,6 @@
 /** From the terms to the pledge: what is asked, checked and kept in which order. */
 import { equal } from "../../protocol/bytes.ts";
-import { ConfigurationError } from "../../protocol/errors.ts";
+import { ConfigurationError, MalformedError } from "../../protocol/errors.ts";
 import { deadlineDay, type Manifest } from "../../protocol/scope.ts";
 import { dayOf } from "../../protocol/text.ts";
 import { httpTransport } from "../../reader/transport.ts";
@@ -50,8 +50,13 @@ export class Flow {
     if (globalThis.crypto?.subtle === undefined) return this.screens.failed("unsupported", () => this.restart());
     this.keeper = await Keeper.open(this.page.scope);
     let kept: PledgeFile | undefined;
+    let isDamaged = false;
     try {
-      kept = await this.keeper.load();
+      kept = await this.keeper.load().catch((error: unknown) => {
+        isDamaged = error instanceof MalformedError;
+        if (!isDamaged) throw error;
+        return undefined;
+      });
       this.manifest = await this.terms(kept);
     } catch (error) {
       return this.screens.failed(codeOf(error), () => this.restart());
@@ -62,9 +67,10 @@ export class Flow {
     });
     addEventListener("pageshow", (event) => void ((event as PageTransitionEvent).persisted && this.refresh()));
     addEventListener("online", () => void this.resume());
+    if (isDamaged) return this.screens.damaged();
     if (this.page.contacts !== undefined) {
-      const { ContactPanel } = await import("./contact.ts");
-      this.contact = await ContactPanel.open(this, this.page.contacts);
+      const found = await import("./contact.ts").catch(() => undefined); // the pledge does not depend on it
+      this.contact = await found?.ContactPanel.open(this, this.page.contacts);
     }
     const [members, contact] = [Object.fromEntries(sent), this.contact];
     if (contact && ((await contact.owns(members)) || (sent.has("code") && (await contact.isBegun())))) {

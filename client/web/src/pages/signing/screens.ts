@@ -221,6 +221,12 @@ export class Screens {
     panel.fail(code);
   }
 
+  /** What is kept cannot be read: to try again would not help. */
+  damaged(): void {
+    this.flow.panel.show(null, this.forgetting(true));
+    this.flow.panel.fail("damaged");
+  }
+
   /** A line above the screen that is shown. */
   say(text: string): void {
     this.flow.panel.say(text);
@@ -246,11 +252,11 @@ export class Screens {
   }
 
   /** The way to forget everything, behind a question. */
-  forgetting(): HTMLElement {
+  forgetting(open = false): HTMLElement {
     const { words, panel } = this.flow;
     return h(
       "details",
-      {},
+      { open },
       h("summary", {}, words.t("app.forget")),
       h("p", {}, words.t("app.forget_lead")),
       h(

@@ -123,6 +123,6 @@ export function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   if (typeof code === "string" && code !== "unavailable") return code;
   if (!navigator.onLine) return "offline";
-  if (typeof code === "string" || error instanceof TypeError) return "unavailable";
+  if (typeof code === "string") return "unavailable";
   return error instanceof Error ? error.name : "unknown"; // a bug, named without its text
 }
