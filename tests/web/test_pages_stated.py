@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[Change, str, str]] = {
         "loads",
     ),
     "a link to somewhere else to sign": (
-        on(SIGN, b'href="#pledge"', b'href="https://evil.example/sign"'),
+        on(SIGN, b'href="#content"', b'href="https://evil.example/sign"'),
         "foreign-script",
         "a link leads to",
     ),
@@ -234,7 +234,7 @@ def test_what_is_served_otherwise_is_named(web: Transport, stage: Stage, stated:
 
 
 def test_a_page_in_one_language_only_is_found(web: Transport, stage: Stage, stated: Manifest) -> None:
-    path = f"/sign/{stated.scope_id.hex()}/ru"
+    path = f"/sign/{stated.scope_id.hex()}/ru/back"  # where an issuer sends people with a session
     found = check(web, stage, stated, on(path, b"</main>", b"<script>steal()</script></main>"))
     assert [item[1].startswith(path) for item in found] == [True]
 
@@ -307,7 +307,7 @@ def test_a_monitor_tells_and_keeps_what_was_served(watch: Watch, stage: Stage, s
     _, rest, events = watch.look(stated)
     assert (rest, events) == ([], [])
     evil = b"<script>steal()</script></main>"
-    watch.transport.change = on(f"{stated.scope_id.hex()}/en", b"</main>", evil)
+    watch.transport.change = on(f"{stated.scope_id.hex()}/en/back", b"</main>", evil)
     _, rest, events = watch.look(stated)
     assert [(item.code, event.status) for item, event in zip(rest, events, strict=True)] == [
         ("foreign-script", "new")

@@ -90,8 +90,9 @@ def pages_blueprint(site: Site) -> Blueprint:
 
     @pages.get("/sign/<scope>/<language>/back")
     def back(scope: str, language: str) -> Response:
-        # Where an issuer sends people: the same script without the terms, which they have read and which take a slow
-        # telephone a tenth of a second. The script calls it by the terms' own address, so that a reload shows them.
+        # Where an issuer sends people: the same script without the terms, which they have read and which
+        # take a slow telephone a tenth of a second. The script calls it by the terms' own address, so that a
+        # reload shows them.
         manifest = _manifest(site, scope)
         words = _words(language)
         contacts = _contacts(site, manifest)

@@ -29,7 +29,7 @@ def theme_blueprint(hue: int | None) -> Blueprint:
 
 @functools.cache
 def _mark() -> bytes:
-    # No SVG, for which Chromium lays out a document beside each page, when there is other work: 20 ms of a telephone.
+    # No SVG: for one, Chromium lays out a document beside each page, just when there is other work.
     image = Image.new("RGBA", (_SIDE * _FINER, _SIDE * _FINER))
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle((0, 0, image.width - 1, image.height - 1), 6 * _FINER, "#fffdf8")
