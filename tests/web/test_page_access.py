@@ -104,6 +104,7 @@ def test_every_page_is_accessible_in_every_language(
         page.emulate_media(color_scheme=theme)
         for name, url in {
             "sign": stage.sign(campaign, tag),
+            "back": f"{stage.sign(campaign, tag)}/back",
             "audit": f"{stage.url}/audit/{tag}",
             "check": f"{stage.issuer_url}/check/{scope}/{tag}",
         }.items():

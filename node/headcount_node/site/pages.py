@@ -164,9 +164,7 @@ def pages_blueprint(site: Site) -> Blueprint:
     return pages
 
 
-def _signing(
-    site: Site, manifest: Manifest, contacts: Manifest | None, words: Catalogue
-) -> dict[str, Any]:
+def _signing(site: Site, manifest: Manifest, contacts: Manifest | None, words: Catalogue) -> dict[str, Any]:
     """What the part of a page that one pledges in is rendered with."""
     today = day_of(int(site.clock()))
     data = {"scope": manifest.scope_id.hex(), "ledger": site.ledger, "language": words.language}
