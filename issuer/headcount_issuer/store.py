@@ -1,18 +1,22 @@
 """What the issuer keeps: scopes, used tags, codes of sheets, its own notices. SQLite.
 
-A token is paid for by ``burn``: one transaction, durable before anything is signed. Requests that
-wait at the same time share a transaction, in ascending order of their tags; the write-ahead log is
-emptied after each. The layout of the tags, and what a thief sees, is in tags.
+A token is paid for by ``burn``: one transaction, durable before a signature is told. Requests that
+wait at the same time share a transaction, in ascending order of their tags. The write-ahead log, which shows
+the order of transactions, is emptied after each, when the database is opened and when it is closed; only
+groups of ``burn_all`` may stand in it for a moment, until whoever calls that calls ``empty_log``. The layout
+of the tags, and what a thief sees, is in tags.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import hmac
 import os
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,6 +107,7 @@ class Store:
         self._writer = engine.connect().execution_options(write=True)
         self._reader = engine.connect()
         self._reader_lock = threading.Lock()
+        self._logged_at: float | None = None  # since when groups stand in the log; None: it is empty
         self._look = Look(self._reader.connection.driver_connection)
         self._group = Group(self._grant)
 
@@ -124,26 +129,39 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open the database that create made; never makes one.
+        """Open the database that create made, and empty the log that a crash has left; never makes one.
 
         Raises:
             ConfigurationError: there is none.
+            UnavailableError: it cannot be written now.
         """
         if not path.is_file():
             raise ConfigurationError(f"{path.name} is missing: run headcount issuer init")
-        return cls(_engine(path))
+        store = cls(_engine(path))
+        try:
+            with store._lock, _writing():
+                store._empty_log()
+        except UnavailableError:
+            store.close()
+            raise
+        return store
 
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
+            if self._logged_at is not None:
+                with contextlib.suppress(UnavailableError), _writing():
+                    self._empty_log()
             self._writer.close()
             with self._reader_lock:
                 self._reader.close()
             self._engine.dispose()
 
     @contextmanager
-    def transaction(self, committed: Callable[[], None] = lambda: None) -> Iterator[Connection]:
-        """A write transaction; committed and out of the write-ahead log at the end.
+    def transaction(
+        self, committed: Callable[[], None] = lambda: None, stays_in_log: bool = False
+    ) -> Iterator[Connection]:
+        """A write transaction; committed, and out of the write-ahead log at the end unless it may stay there.
 
         committed is called in between, when it is durable.
 
@@ -151,14 +169,28 @@ class Store:
             UnavailableError: the file is locked or cannot be written. Whether a commit failed before or
                 after it was durable does not matter: everything here may be asked again.
         """
-        with self._lock:
-            try:
-                with self._writer.begin():
-                    yield self._writer
-                committed()
+        with self._lock, _writing():
+            with self._writer.begin():
+                yield self._writer
+            if self._logged_at is None:
+                self._logged_at = time.monotonic()
+            committed()
+            if not stays_in_log:
                 self._empty_log()
-            except (DBAPIError, sqlite3.Error) as exc:
-                raise UnavailableError("the issuer's database cannot be written now") from exc
+
+    def log_age(self) -> float | None:
+        """For how many seconds a group has stood in the write-ahead log, None if there is none."""
+        logged_at = self._logged_at
+        return None if logged_at is None else time.monotonic() - logged_at
+
+    def empty_log(self) -> None:
+        """Copy what the write-ahead log holds into its pages, and leave nothing in it.
+
+        Raises:
+            UnavailableError: not now; log_age begins anew.
+        """
+        with self._lock, _writing():
+            self._empty_log()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -248,9 +280,10 @@ class Store:
     def burn_all(self, wishes: Sequence[Wish], decided: Callable[[], None]) -> None:
         """Decide wishes in one transaction; each says then whether it is granted, or why not.
 
-        decided is called once, as soon as that is durable: nobody waits for the log to be emptied.
+        decided is called once, as soon as that is durable. The group stands in the write-ahead log until
+        the next empty_log, which is the caller's to call soon, or the next other transaction.
         """
-        self._grant(wishes, decided)
+        self._grant(wishes, decided, stays_in_log=True)
 
     def check(self, wishes: Sequence[Wish]) -> list[ProtocolError | None]:
         """What burn would refuse each with by what is used up now; nothing is changed.
@@ -295,7 +328,12 @@ class Store:
         with self.reading() as connection:
             return connection.execute(query).one_or_none() is not None
 
-    def _grant(self, wishes: Sequence[Wish], decided: Callable[[], None] = lambda: None) -> None:
+    def _grant(
+        self,
+        wishes: Sequence[Wish],
+        decided: Callable[[], None] = lambda: None,
+        stays_in_log: bool = False,
+    ) -> None:
         """Decide all that wait in one transaction, in the order of their tags."""
         ordered = sorted(wishes, key=lambda wish: (wish.number, wish.tags))
         errors: list[ProtocolError | None] = []
@@ -309,7 +347,7 @@ class Store:
             decided()
 
         try:
-            with self.transaction(tell) as connection:
+            with self.transaction(tell, stays_in_log) as connection:
                 used = Tags(connection)
                 used.read((wish.number, tag) for wish in ordered for tag in wish.tags)
                 issued: Counter[int] = Counter()
@@ -323,9 +361,20 @@ class Store:
                 tell()
 
     def _empty_log(self) -> None:
-        # The log shows the order of transactions; a reader in another process may delay this once.
+        # A reader in another process may delay this; whoever asks for log_age tries again.
+        self._logged_at = time.monotonic()
         driver: Any = self._writer.connection.driver_connection
-        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        is_busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not is_busy:
+            self._logged_at = None
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as exc:
+        raise UnavailableError("the issuer's database cannot be written now") from exc
 
 
 # Made once: building a statement costs more than running it.
