@@ -123,6 +123,13 @@ def _select(number: int) -> str:
 
 
 @functools.lru_cache(maxsize=MAX_AT_ONCE)
+def _places(number: int) -> str:
+    """Where so many tags stand in buckets, (tag, id)…, one row: 0 is nowhere, NULL that there is no bucket."""
+    one = "(SELECT instr(records, ?) FROM buckets WHERE id = ?)"
+    return f"SELECT {', '.join([one] * number)}"
+
+
+@functools.lru_cache(maxsize=MAX_AT_ONCE)
 def _update(number: int) -> str:
     """New records for so many ids, where they have the old ones: (id, new)…, id…, (id, old)…"""
     case = f"CASE id {'WHEN ? THEN ? ' * number}END"
@@ -141,12 +148,17 @@ class Look:
     def find(self, tags: Sequence[tuple[int, bytes]]) -> list[bytes | None]:
         """The digest that is kept with each tag of a scope with this number, None if the tag is unused."""
         found: list[bytes | None] = []
+        depths = self._depths
         for some in _chunks_of(tags):
-            # If a depth is another by now, no bucket of the old one is left.
-            ids = [_bucket_id(number, self._depths.get(number, 0), tag) for number, tag in some]
-            row = self._execute(_select(len(some)), ids).fetchone()
-            for (number, tag), data in zip(some, row, strict=True):
-                found.append(_digest_in(self._bucket(number, tag) if data is None else _checked(data), tag))
+            asked: list[object] = []
+            for number, tag in some:
+                asked += (tag, _bucket_id(number, depths.get(number, 0), tag))
+            row = self._execute(_places(len(some)), asked).fetchone()
+            # NULL where the depth is another by now: then no bucket of the old one is left.
+            found += [
+                None if place == 0 else _digest_in(self._bucket(*one), one[1])
+                for one, place in zip(some, row, strict=True)
+            ]
         return found
 
     def _bucket(self, number: int, tag: bytes) -> bytes:

@@ -212,7 +212,7 @@ def test_too_many_are_told_to_come_again(world, scope, monkeypatch):
 
 
 def processes(world: Any) -> list[int]:
-    idle = world.issuer._keys._custody._processes._workers._idle.queue
+    idle = world.issuer._keys._custody._processes._workers._idle
     return [worker._process.pid for worker in idle if worker is not None]
 
 
