@@ -28,7 +28,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Select,
-    bindparam,
     create_engine,
     event,
     func,
@@ -40,7 +39,8 @@ from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
 from headcount_issuer.schema import codes, metadata, scopes
-from headcount_issuer.tags import Look, Tags, count, prepare
+from headcount_issuer.sieve import Sieve
+from headcount_issuer.tags import Look, Tags, count, prepare, used_tags
 from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
@@ -105,9 +105,11 @@ class Store:
         self._engine = engine
         self._lock = threading.Lock()  # of the writing connection
         self._writer = engine.connect().execution_options(write=True)
+        self._driver: Any = self._writer.connection.driver_connection
         self._reader = engine.connect()
         self._reader_lock = threading.Lock()
         self._logged_at: float | None = None  # since when groups stand in the log; None: it is empty
+        self._sieve: Sieve | None = None  # of all used tags, once it is filled
         self._look = Look(self._reader.connection.driver_connection)
         self._group = Group(self._grant)
 
@@ -158,12 +160,8 @@ class Store:
             self._engine.dispose()
 
     @contextmanager
-    def transaction(
-        self, committed: Callable[[], None] = lambda: None, stays_in_log: bool = False
-    ) -> Iterator[Connection]:
-        """A write transaction; committed, and out of the write-ahead log at the end unless it may stay there.
-
-        committed is called in between, when it is durable.
+    def transaction(self) -> Iterator[Connection]:
+        """A write transaction; committed and out of the write-ahead log at the end.
 
         Raises:
             UnavailableError: the file is locked or cannot be written. Whether a commit failed before or
@@ -172,11 +170,14 @@ class Store:
         with self._lock, _writing():
             with self._writer.begin():
                 yield self._writer
-            if self._logged_at is None:
-                self._logged_at = time.monotonic()
-            committed()
-            if not stays_in_log:
-                self._empty_log()
+            self._committed(lambda: None)
+
+    def _committed(self, told: Callable[[], None], stays_in_log: bool = False) -> None:
+        if self._logged_at is None:
+            self._logged_at = time.monotonic()
+        told()
+        if not stays_in_log:
+            self._empty_log()
 
     def log_age(self) -> float | None:
         """For how many seconds a group has stood in the write-ahead log, None if there is none."""
@@ -291,6 +292,17 @@ class Store:
         Raises:
             UnavailableError: the database cannot be read now.
         """
+        sieve = self._sieve
+        if sieve is not None:
+            errors: list[ProtocolError | None] = [None] * len(wishes)
+            caught = [i for i, wish in enumerate(wishes) if not sieve.passes(wish.tags)]
+            if caught:
+                for i, error in zip(caught, self._check([wishes[i] for i in caught]), strict=True):
+                    errors[i] = error
+            return errors
+        return self._check(wishes)
+
+    def _check(self, wishes: Sequence[Wish]) -> list[ProtocolError | None]:
         try:
             with self._reader_lock:
                 digests = iter(self._look.find([(wish.number, tag) for wish in wishes for tag in wish.tags]))
@@ -301,6 +313,20 @@ class Store:
             None if not any(ours) or _is_granted(ours, wish.digest) else _another()
             for wish, ours in zip(wishes, found, strict=True)
         ]
+
+    def fill_sieve(self) -> None:
+        """Have check answer for most people from memory: reads all tags, some million a second.
+
+        For the one process that burns: what another burns from now on is not looked at by check, and only
+        burn refuses it.
+
+        Raises:
+            UnavailableError: the database cannot be read now.
+        """
+        sieve = Sieve()
+        with self._lock, _writing():  # nobody burns meanwhile
+            sieve.add(used_tags(self._driver))
+            self._sieve = sieve
 
     def is_burnt(self, number: int, tag: bytes) -> bool:
         """Whether a tag is used up."""
@@ -347,24 +373,44 @@ class Store:
             decided()
 
         try:
-            with self.transaction(tell, stays_in_log) as connection:
-                used = Tags(connection)
-                used.read((wish.number, tag) for wish in ordered for tag in wish.tags)
-                issued: Counter[int] = Counter()
-                errors = [_decide(used, issued, wish) for wish in ordered]
-                used.flush()
-                for number, more in issued.items():
-                    connection.execute(_COUNT_ISSUED, {"of": number, "more": more})
+            with self._lock, _writing():
+                self._execute("BEGIN IMMEDIATE")
+                try:
+                    errors = self._decide(ordered)
+                    self._execute("COMMIT")
+                except BaseException:
+                    if self._driver.in_transaction:
+                        self._execute("ROLLBACK")
+                    raise
+                self._committed(tell, stays_in_log)
         except ProtocolError as exc:
             if not is_told:  # else the log was not emptied, which the next transaction does
                 errors = [exc] * len(ordered)
                 tell()
 
+    def _decide(self, ordered: Sequence[Wish]) -> list[ProtocolError | None]:
+        # Past SQLAlchemy, whose part of a group would be as large as SQLite's.
+        used = Tags(self._writer)
+        used.read((wish.number, tag) for wish in ordered for tag in wish.tags)
+        issued: Counter[int] = Counter()
+        errors = [_decide(used, issued, wish) for wish in ordered]
+        used.flush()
+        self._driver.executemany(
+            "UPDATE scopes SET issued = issued + ? WHERE number = ?",
+            [(more, number) for number, more in issued.items()],
+        )
+        if self._sieve is not None:
+            for wish in ordered:
+                self._sieve.add(wish.tags)
+        return errors
+
+    def _execute(self, statement: str) -> None:
+        self._driver.execute(statement)
+
     def _empty_log(self) -> None:
         # A reader in another process may delay this; whoever asks for log_age tries again.
         self._logged_at = time.monotonic()
-        driver: Any = self._writer.connection.driver_connection
-        is_busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        is_busy, _, _ = self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not is_busy:
             self._logged_at = None
 
@@ -375,14 +421,6 @@ def _writing() -> Iterator[None]:
         yield
     except (DBAPIError, sqlite3.Error) as exc:
         raise UnavailableError("the issuer's database cannot be written now") from exc
-
-
-# Made once: building a statement costs more than running it.
-_COUNT_ISSUED = (
-    update(scopes)
-    .where(scopes.c.number == bindparam("of"))
-    .values(issued=scopes.c.issued + bindparam("more"))
-)
 
 
 def _is_granted(found: Sequence[bytes | None], digest: bytes) -> bool:

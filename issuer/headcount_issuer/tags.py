@@ -22,9 +22,9 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 
-from headcount_issuer.schema import buckets, scopes
+from headcount_issuer.schema import buckets
 from headcount_spec.errors import CorruptionError
 
 TAG_BYTES = 32
@@ -46,10 +46,9 @@ class Tags:
     """The used tags, inside one transaction. What was put is written by flush."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
         # Past SQLAlchemy, whose part of a lookup would be ten times SQLite's.
-        driver: Any = connection.connection.driver_connection
-        self._execute = driver.execute
+        self._driver: Any = connection.connection.driver_connection
+        self._execute = self._driver.execute
         self._depths: dict[int, int] = {}  # scope number → depth
         self._read: dict[int, bytes] = {}  # bucket id → its blob as it was read
         self._changed: dict[int, bytes] = {}  # bucket id → its blob as it is to be written
@@ -73,7 +72,7 @@ class Tags:
         bucket_id = self._bucket_id(number, tag)
         while (data := self._bucket(bucket_id))[-RECORD_BYTES:] != _FREE:  # full
             self.flush()
-            self._depths[number] = _split(self._connection, number, self._depths[number])
+            self._depths[number] = _split(self._driver, number, self._depths[number])
             bucket_id = self._bucket_id(number, tag)
         at = _place(data, tag)
         self._changed[bucket_id] = data[:at] + tag + digest + data[at:-RECORD_BYTES]
@@ -123,13 +122,6 @@ def _select(number: int) -> str:
 
 
 @functools.lru_cache(maxsize=MAX_AT_ONCE)
-def _places(number: int) -> str:
-    """Where so many tags stand in buckets, (tag, id)…, one row: 0 is nowhere, NULL that there is no bucket."""
-    one = "(SELECT instr(records, ?) FROM buckets WHERE id = ?)"
-    return f"SELECT {', '.join([one] * number)}"
-
-
-@functools.lru_cache(maxsize=MAX_AT_ONCE)
 def _update(number: int) -> str:
     """New records for so many ids, where they have the old ones: (id, new)…, id…, (id, old)…"""
     case = f"CASE id {'WHEN ? THEN ? ' * number}END"
@@ -148,17 +140,12 @@ class Look:
     def find(self, tags: Sequence[tuple[int, bytes]]) -> list[bytes | None]:
         """The digest that is kept with each tag of a scope with this number, None if the tag is unused."""
         found: list[bytes | None] = []
-        depths = self._depths
         for some in _chunks_of(tags):
-            asked: list[object] = []
-            for number, tag in some:
-                asked += (tag, _bucket_id(number, depths.get(number, 0), tag))
-            row = self._execute(_places(len(some)), asked).fetchone()
-            # NULL where the depth is another by now: then no bucket of the old one is left.
-            found += [
-                None if place == 0 else _digest_in(self._bucket(*one), one[1])
-                for one, place in zip(some, row, strict=True)
-            ]
+            # If a depth is another by now, no bucket of the old one is left.
+            ids = [_bucket_id(number, self._depths.get(number, 0), tag) for number, tag in some]
+            row = self._execute(_select(len(some)), ids).fetchone()
+            for (number, tag), data in zip(some, row, strict=True):
+                found.append(_digest_in(self._bucket(number, tag) if data is None else _checked(data), tag))
         return found
 
     def _bucket(self, number: int, tag: bytes) -> bytes:
@@ -180,6 +167,16 @@ def count(connection: Connection, number: int) -> int:
         buckets.c.id >= _first_id(number, 0), buckets.c.id < _first_id(number + 1, 0)
     )
     return sum(len(decode_bucket(data)) for data in connection.execute(query).scalars())
+
+
+def used_tags(driver: Any) -> Iterator[bytes]:
+    """All tags of all scopes; driver is a connection of sqlite3."""
+    for (data,) in driver.execute("SELECT records FROM buckets"):
+        for at in range(0, len(data), RECORD_BYTES):
+            tag = data[at : at + TAG_BYTES]
+            if tag == _NO_TAG:
+                break
+            yield tag
 
 
 def clear(connection: Connection, number: int) -> None:
@@ -255,37 +252,29 @@ def _first_id(number: int, depth: int) -> int:
     return number << 40 | depth << 32
 
 
-def _split(connection: Connection, number: int, depth: int) -> int:
+def _split(driver: Any, number: int, depth: int) -> int:
     """Twice as many buckets, half as full; the new depth."""
     if depth == MAX_DEPTH:
         raise CorruptionError("tags are not uniform")
     first, new_first = _first_id(number, depth), _first_id(number, depth + 1)
-    for chunk in _chunks(connection, first, first + (1 << depth)):
+    for chunk in _chunks(driver, first, first + (1 << depth)):
         rows = []
         for bucket_id, data in chunk:
             new = 2 * (bucket_id - first)
             # Records ascend: the second half begins with the first tag that has the next bit.
             at = _place(data, (new + 1 << 31 - depth).to_bytes(4, "big"))
             for bit, half in enumerate((data[:at], data[at:])):
-                rows.append({"id": new_first + new + bit, "records": half.ljust(BUCKET_BYTES, b"\0")})
-        connection.execute(insert(buckets), rows)
-    connection.execute(delete(buckets).where(buckets.c.id >= first, buckets.c.id < new_first))
-    connection.execute(update(scopes).where(scopes.c.number == number).values(depth=depth + 1))
+                rows.append((new_first + new + bit, half.ljust(BUCKET_BYTES, b"\0")))
+        driver.executemany("INSERT INTO buckets (id, records) VALUES (?, ?)", rows)
+    driver.execute("DELETE FROM buckets WHERE id >= ? AND id < ?", (first, new_first))
+    driver.execute("UPDATE scopes SET depth = ? WHERE number = ?", (depth + 1, number))
     return depth + 1
 
 
-def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple[int, bytes]]]:
-    while True:
-        query = (
-            select(buckets.c.id, buckets.c.records)
-            .where(buckets.c.id >= first, buckets.c.id < end)
-            .order_by(buckets.c.id)
-            .limit(_CHUNK)
-        )
-        rows = connection.execute(query).all()
-        if not rows:
-            return
-        if any(len(row.records) != BUCKET_BYTES for row in rows):
+def _chunks(driver: Any, first: int, end: int) -> Iterator[list[tuple[int, bytes]]]:
+    query = "SELECT id, records FROM buckets WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+    while rows := driver.execute(query, (first, end, _CHUNK)).fetchall():
+        if any(len(data) != BUCKET_BYTES for _, data in rows):
             raise CorruptionError("a bucket of tags has another size")
-        yield [(row.id, row.records) for row in rows]
-        first = rows[-1].id + 1
+        yield rows
+        first = rows[-1][0] + 1

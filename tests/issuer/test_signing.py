@@ -325,14 +325,6 @@ def after(owner, name):
     setattr(owner, name, run)
 
 
-{
-    "before signing": lambda: before(key_processes.ProcessKey, "blind_sign"),
-    "after signing": lambda: after(key_processes.ProcessKey, "blind_sign"),
-    "before writing": lambda: before(tags.Tags, "flush"),
-    "before committing": lambda: after(tags.Tags, "flush"),
-    "after committing": lambda: before(store.Store, "_empty_log"),
-    "before answering": lambda: after(store.Store, "burn_together"),
-}[step]()
 config = IssuerConfig(
     "issuer.example",
     "http://localhost:8001",
@@ -341,6 +333,14 @@ config = IssuerConfig(
     {"in-person": InPersonConfig()},
 )
 with Issuer.open(config, lambda: int(os.environ["NOW"]), lambda entry: None) as issuer:
+    {
+        "before signing": lambda: before(key_processes.ProcessKey, "blind_sign"),
+        "after signing": lambda: after(key_processes.ProcessKey, "blind_sign"),
+        "before writing": lambda: before(tags.Tags, "flush"),
+        "before committing": lambda: after(tags.Tags, "flush"),
+        "after committing": lambda: before(store.Store, "_empty_log"),
+        "before answering": lambda: after(store.Store, "burn_together"),
+    }[step]()
     evidence = Members({"code": code}, "evidence")
     bearer, _ = issuer.issuance.begin(ScopeId(bytes.fromhex(scope)), "in-person", evidence, None)
     issuer.issuance.sign(bearer, bytes.fromhex(request), None)
