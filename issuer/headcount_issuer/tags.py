@@ -9,13 +9,13 @@ Which bucket: the first ``depth`` bits of the tag. Tags are HMACs under the scop
 and chosen by nobody. When a bucket is full, all buckets of the scope split in two in one
 transaction: depth too depends on the set alone, up to when a full bucket was met.
 
-What a thief of the database file sees: which tags were used, nothing of their order. Of a live
-folder: also the write-ahead log, which is emptied when no request came for some 20 ms and, in a rush, when its
-oldest group is some 100 ms old (signing), so *that the last few are the last few*: the groups of that time, one
-after the other, and nothing about the order inside a group. The same of the folder of an issuer that was
-killed in such a moment, until it is opened again. Of two copies made at different times: what joined between
-them. Of the raw disk under the file system: whatever blocks the
-file system has freed and not overwritten; that is what disk encryption is for.
+What a thief of the database file sees: which tags were used, nothing of their order. Of a live folder:
+also the write-ahead log, which is emptied when no request came for some 20 ms and, in a rush, when its
+oldest group is some 100 ms old (signing), so *that the last few are the last few*: the groups of that time,
+one after the other, and nothing about the order inside a group. The same of the folder of an issuer that
+was killed in such a moment, until it is opened again. Of two copies made at different times: what joined
+between them. Of the raw disk under the file system: whatever blocks the file system has freed and not
+overwritten; that is what disk encryption is for.
 """
 
 from __future__ import annotations
