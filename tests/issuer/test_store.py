@@ -273,7 +273,7 @@ def test_a_crash_before_the_log_is_emptied_loses_nothing_and_the_next_open_empti
     program = (
         "import os, sys, pathlib; from headcount_issuer.store import Store, Wish\n"
         "store = Store.open(pathlib.Path(sys.argv[1]))\n"
-        "wishes = [Wish.of(1, [bytes([i]) * 32], b'message') for i in range(100)]\n"
+        "wishes = [Wish.of(1, [bytes([i]) * 32], b'message') for i in range(1, 101)]\n"
         "store.burn_all(wishes[:50], lambda: None)\n"
         "store.burn_all(wishes[50:], lambda: os.kill(os.getpid(), 9))\n"
     )
@@ -284,7 +284,7 @@ def test_a_crash_before_the_log_is_emptied_loses_nothing_and_the_next_open_empti
     again = Store.open(path)
     assert wal_bytes(path) == 0
     assert issued(again) == 100
-    wishes = [Wish.of(number, [bytes([i]) * 32], b"another") for i in range(101)]
+    wishes = [Wish.of(number, [bytes([i]) * 32], b"another") for i in range(1, 102)]
     found = [type(error) for error in again.check(wishes)]
     assert found == [AlreadyIssuedError] * 100 + [type(None)]
     again.close()
