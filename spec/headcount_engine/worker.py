@@ -180,8 +180,8 @@ class Worker:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", program.__name__],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for us, who end it after the last request
             )
