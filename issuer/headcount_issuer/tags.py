@@ -49,8 +49,9 @@ class Tags:
 
     def __init__(self, connection: Connection) -> None:
         # Past SQLAlchemy, whose part of a lookup would be ten times SQLite's.
-        self._driver: Any = connection.connection.driver_connection
-        self._execute = self._driver.execute
+        driver: Any = connection.connection.driver_connection
+        self._driver = driver
+        self._execute = driver.execute
         self._depths: dict[int, int] = {}  # scope number → depth
         self._read: dict[int, bytes] = {}  # bucket id → its blob as it was read
         self._changed: dict[int, bytes] = {}  # bucket id → its blob as it is to be written
