@@ -288,6 +288,7 @@ class Issuance:
             with contextlib.suppress(ProtocolError):  # closed, or its key is lost: told to who asks
                 self._scope(row.manifest.scope_id)
         self._keys.start()
+        self._store.fill_sieve()
         return Signers(self._store, self._keys.at_once, deliver)
 
     def order(self, bearer: str, request: bytes, origin: str | None) -> Order:

@@ -4,11 +4,13 @@
 
 A thread takes all that wait, up to a batch, and waits for the process that signs them; a group is what was
 signed while the group before was written. So nobody waits for the GIL after every signature. A signature is
-delivered when its tags are durably used up and not before.
+delivered when its tags are durably used up and not before. The database's log, which shows the order of the
+groups, is emptied when no other comes, and in a rush again and again: what stands in it is a moment old.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -26,6 +28,8 @@ MAX_WAITING = 2000  # orders; then 503
 MAX_BATCH = 16  # for one process: five milliseconds
 MAX_GROUP = 256  # in one transaction
 GATHER_S = 0.001  # for so long a group waits for others, if any are about to be signed
+LOG_QUIET_S = 0.02  # after so long without another group the database's log is emptied
+LOG_MAX_S = 0.1  # and when groups go on coming, as soon as its oldest is so old
 
 A = TypeVar("A")
 
@@ -118,7 +122,7 @@ class Signers:
         return batch
 
     def _grant(self) -> None:
-        while (signed := self._to_grant.get()) is not None:
+        while (signed := self._signed()) is not None:
             if self._to_sign.qsize():
                 time.sleep(GATHER_S)
             group = list(signed)
@@ -132,6 +136,22 @@ class Signers:
                     break
                 group += further
             self._burn(group)
+        self._empty_log()
+
+    def _signed(self) -> list[Order] | None:
+        """What is to be granted next, None at the end; the log is emptied in between."""
+        while (age := self._store.log_age()) is not None:
+            if age < LOG_MAX_S:
+                with contextlib.suppress(queue.Empty):
+                    return self._to_grant.get(timeout=LOG_QUIET_S)
+            self._empty_log()
+        return self._to_grant.get()
+
+    def _empty_log(self) -> None:
+        try:
+            self._store.empty_log()
+        except ProtocolError:  # tried again after as long, and when the database is opened
+            _log.warning("the database's log was not emptied")
 
     def _burn(self, group: Sequence[Order]) -> None:
         waiting = [group]

@@ -1,18 +1,22 @@
 """What the issuer keeps: scopes, used tags, codes of sheets, its own notices. SQLite.
 
-A token is paid for by ``burn``: one transaction, durable before anything is signed. Requests that
-wait at the same time share a transaction, in ascending order of their tags; the write-ahead log is
-emptied after each. The layout of the tags, and what a thief sees, is in tags.
+A token is paid for by ``burn``: one transaction, durable before a signature is told. Requests that
+wait at the same time share a transaction, in ascending order of their tags. The write-ahead log, which shows
+the order of transactions, is emptied after each, when the database is opened and when it is closed; only
+groups of ``burn_all`` may stand in it for a moment, until whoever calls that calls ``empty_log``. The layout
+of the tags, and what a thief sees, is in tags.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import hmac
 import os
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +28,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Select,
-    bindparam,
     create_engine,
     event,
     func,
@@ -36,7 +39,8 @@ from sqlalchemy.exc import DBAPIError
 
 from headcount_issuer.group import Group
 from headcount_issuer.schema import codes, metadata, scopes
-from headcount_issuer.tags import Look, Tags, count, prepare
+from headcount_issuer.sieve import Sieve
+from headcount_issuer.tags import Look, Tags, count, prepare, used_tags
 from headcount_spec.errors import (
     AlreadyIssuedError,
     ConfigurationError,
@@ -101,8 +105,11 @@ class Store:
         self._engine = engine
         self._lock = threading.Lock()  # of the writing connection
         self._writer = engine.connect().execution_options(write=True)
+        self._driver: Any = self._writer.connection.driver_connection
         self._reader = engine.connect()
         self._reader_lock = threading.Lock()
+        self._logged_at: float | None = None  # since when groups stand in the log; None: it is empty
+        self._sieve: Sieve | None = None  # of all used tags, once it is filled
         self._look = Look(self._reader.connection.driver_connection)
         self._group = Group(self._grant)
 
@@ -124,41 +131,67 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open the database that create made; never makes one.
+        """Open the database that create made, and empty the log that a crash has left; never makes one.
 
         Raises:
             ConfigurationError: there is none.
+            UnavailableError: it cannot be written now.
         """
         if not path.is_file():
             raise ConfigurationError(f"{path.name} is missing: run headcount issuer init")
-        return cls(_engine(path))
+        store = cls(_engine(path))
+        try:
+            with store._lock, _writing():
+                store._empty_log()
+        except UnavailableError:
+            store.close()
+            raise
+        return store
 
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
+            if self._logged_at is not None:
+                with contextlib.suppress(UnavailableError), _writing():
+                    self._empty_log()
             self._writer.close()
             with self._reader_lock:
                 self._reader.close()
             self._engine.dispose()
 
     @contextmanager
-    def transaction(self, committed: Callable[[], None] = lambda: None) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """A write transaction; committed and out of the write-ahead log at the end.
-
-        committed is called in between, when it is durable.
 
         Raises:
             UnavailableError: the file is locked or cannot be written. Whether a commit failed before or
                 after it was durable does not matter: everything here may be asked again.
         """
-        with self._lock:
-            try:
-                with self._writer.begin():
-                    yield self._writer
-                committed()
-                self._empty_log()
-            except (DBAPIError, sqlite3.Error) as exc:
-                raise UnavailableError("the issuer's database cannot be written now") from exc
+        with self._lock, _writing():
+            with self._writer.begin():
+                yield self._writer
+            self._committed(lambda: None)
+
+    def _committed(self, told: Callable[[], None], stays_in_log: bool = False) -> None:
+        if self._logged_at is None:
+            self._logged_at = time.monotonic()
+        told()
+        if not stays_in_log:
+            self._empty_log()
+
+    def log_age(self) -> float | None:
+        """For how many seconds a group has stood in the write-ahead log, None if there is none."""
+        logged_at = self._logged_at
+        return None if logged_at is None else time.monotonic() - logged_at
+
+    def empty_log(self) -> None:
+        """Copy what the write-ahead log holds into its pages, and leave nothing in it.
+
+        Raises:
+            UnavailableError: not now; log_age begins anew.
+        """
+        with self._lock, _writing():
+            self._empty_log()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -248,9 +281,10 @@ class Store:
     def burn_all(self, wishes: Sequence[Wish], decided: Callable[[], None]) -> None:
         """Decide wishes in one transaction; each says then whether it is granted, or why not.
 
-        decided is called once, as soon as that is durable: nobody waits for the log to be emptied.
+        decided is called once, as soon as that is durable. The group stands in the write-ahead log until
+        the next empty_log, which is the caller's to call soon, or the next other transaction.
         """
-        self._grant(wishes, decided)
+        self._grant(wishes, decided, stays_in_log=True)
 
     def check(self, wishes: Sequence[Wish]) -> list[ProtocolError | None]:
         """What burn would refuse each with by what is used up now; nothing is changed.
@@ -258,6 +292,17 @@ class Store:
         Raises:
             UnavailableError: the database cannot be read now.
         """
+        sieve = self._sieve
+        if sieve is not None:
+            errors: list[ProtocolError | None] = [None] * len(wishes)
+            caught = [i for i, wish in enumerate(wishes) if not sieve.passes(wish.tags)]
+            if caught:
+                for i, error in zip(caught, self._check([wishes[i] for i in caught]), strict=True):
+                    errors[i] = error
+            return errors
+        return self._check(wishes)
+
+    def _check(self, wishes: Sequence[Wish]) -> list[ProtocolError | None]:
         try:
             with self._reader_lock:
                 digests = iter(self._look.find([(wish.number, tag) for wish in wishes for tag in wish.tags]))
@@ -268,6 +313,20 @@ class Store:
             None if not any(ours) or _is_granted(ours, wish.digest) else _another()
             for wish, ours in zip(wishes, found, strict=True)
         ]
+
+    def fill_sieve(self) -> None:
+        """Have check answer for most people from memory: reads all tags, some million a second.
+
+        For the one process that burns: what another burns from now on is not looked at by check, and only
+        burn refuses it.
+
+        Raises:
+            UnavailableError: the database cannot be read now.
+        """
+        sieve = Sieve()
+        with self._lock, _writing():  # nobody burns meanwhile
+            sieve.add(used_tags(self._driver))
+            self._sieve = sieve
 
     def is_burnt(self, number: int, tag: bytes) -> bool:
         """Whether a tag is used up."""
@@ -295,7 +354,12 @@ class Store:
         with self.reading() as connection:
             return connection.execute(query).one_or_none() is not None
 
-    def _grant(self, wishes: Sequence[Wish], decided: Callable[[], None] = lambda: None) -> None:
+    def _grant(
+        self,
+        wishes: Sequence[Wish],
+        decided: Callable[[], None] = lambda: None,
+        stays_in_log: bool = False,
+    ) -> None:
         """Decide all that wait in one transaction, in the order of their tags."""
         ordered = sorted(wishes, key=lambda wish: (wish.number, wish.tags))
         errors: list[ProtocolError | None] = []
@@ -309,31 +373,54 @@ class Store:
             decided()
 
         try:
-            with self.transaction(tell) as connection:
-                used = Tags(connection)
-                used.read((wish.number, tag) for wish in ordered for tag in wish.tags)
-                issued: Counter[int] = Counter()
-                errors = [_decide(used, issued, wish) for wish in ordered]
-                used.flush()
-                for number, more in issued.items():
-                    connection.execute(_COUNT_ISSUED, {"of": number, "more": more})
+            with self._lock, _writing():
+                self._execute("BEGIN IMMEDIATE")
+                try:
+                    errors = self._decide(ordered)
+                    self._execute("COMMIT")
+                except BaseException:
+                    if self._driver.in_transaction:
+                        self._execute("ROLLBACK")
+                    raise
+                self._committed(tell, stays_in_log)
         except ProtocolError as exc:
             if not is_told:  # else the log was not emptied, which the next transaction does
                 errors = [exc] * len(ordered)
                 tell()
 
+    def _decide(self, ordered: Sequence[Wish]) -> list[ProtocolError | None]:
+        # Past SQLAlchemy, whose part of a group would be as large as SQLite's.
+        used = Tags(self._writer)
+        used.read((wish.number, tag) for wish in ordered for tag in wish.tags)
+        issued: Counter[int] = Counter()
+        errors = [_decide(used, issued, wish) for wish in ordered]
+        used.flush()
+        self._driver.executemany(
+            "UPDATE scopes SET issued = issued + ? WHERE number = ?",
+            [(more, number) for number, more in issued.items()],
+        )
+        if self._sieve is not None:
+            for wish in ordered:
+                self._sieve.add(wish.tags)
+        return errors
+
+    def _execute(self, statement: str) -> None:
+        self._driver.execute(statement)
+
     def _empty_log(self) -> None:
-        # The log shows the order of transactions; a reader in another process may delay this once.
-        driver: Any = self._writer.connection.driver_connection
-        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # A reader in another process may delay this; whoever asks for log_age tries again.
+        self._logged_at = time.monotonic()
+        is_busy, _, _ = self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not is_busy:
+            self._logged_at = None
 
 
-# Made once: building a statement costs more than running it.
-_COUNT_ISSUED = (
-    update(scopes)
-    .where(scopes.c.number == bindparam("of"))
-    .values(issued=scopes.c.issued + bindparam("more"))
-)
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as exc:
+        raise UnavailableError("the issuer's database cannot be written now") from exc
 
 
 def _is_granted(found: Sequence[bytes | None], digest: bytes) -> bool:

@@ -9,11 +9,13 @@ Which bucket: the first ``depth`` bits of the tag. Tags are HMACs under the scop
 and chosen by nobody. When a bucket is full, all buckets of the scope split in two in one
 transaction: depth too depends on the set alone, up to when a full bucket was met.
 
-What a thief of the database file sees: which tags were used, nothing of their order. Of a live
-folder: also the write-ahead log of the group of requests that is being committed at that moment (store
-empties it after every commit), so *that the last few are the last few*. Of two copies made at
-different times: what joined between them. Of the raw disk under the file system: whatever blocks the
-file system has freed and not overwritten; that is what disk encryption is for.
+What a thief of the database file sees: which tags were used, nothing of their order. Of a live folder:
+also the write-ahead log, which is emptied when no request came for some 20 ms and, in a rush, when its
+oldest group is some 100 ms old (signing), so *that the last few are the last few*: the groups of that time,
+one after the other, and nothing about the order inside a group. The same of the folder of an issuer that
+was killed in such a moment, until it is opened again. Of two copies made at different times: what joined
+between them. Of the raw disk under the file system: whatever blocks the file system has freed and not
+overwritten; that is what disk encryption is for.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 
-from headcount_issuer.schema import buckets, scopes
+from headcount_issuer.schema import buckets
 from headcount_spec.errors import CorruptionError
 
 TAG_BYTES = 32
@@ -46,9 +48,9 @@ class Tags:
     """The used tags, inside one transaction. What was put is written by flush."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
         # Past SQLAlchemy, whose part of a lookup would be ten times SQLite's.
         driver: Any = connection.connection.driver_connection
+        self._driver = driver
         self._execute = driver.execute
         self._depths: dict[int, int] = {}  # scope number → depth
         self._read: dict[int, bytes] = {}  # bucket id → its blob as it was read
@@ -73,7 +75,7 @@ class Tags:
         bucket_id = self._bucket_id(number, tag)
         while (data := self._bucket(bucket_id))[-RECORD_BYTES:] != _FREE:  # full
             self.flush()
-            self._depths[number] = _split(self._connection, number, self._depths[number])
+            self._depths[number] = _split(self._driver, number, self._depths[number])
             bucket_id = self._bucket_id(number, tag)
         at = _place(data, tag)
         self._changed[bucket_id] = data[:at] + tag + digest + data[at:-RECORD_BYTES]
@@ -170,6 +172,16 @@ def count(connection: Connection, number: int) -> int:
     return sum(len(decode_bucket(data)) for data in connection.execute(query).scalars())
 
 
+def used_tags(driver: Any) -> Iterator[bytes]:
+    """All tags of all scopes; driver is a connection of sqlite3."""
+    for (data,) in driver.execute("SELECT records FROM buckets"):
+        for at in range(0, len(data), RECORD_BYTES):
+            tag = data[at : at + TAG_BYTES]
+            if tag == _NO_TAG:
+                break
+            yield tag
+
+
 def clear(connection: Connection, number: int) -> None:
     """Forget all tags of a scope; its depth is the caller's to set back to 0."""
     connection.execute(
@@ -243,37 +255,29 @@ def _first_id(number: int, depth: int) -> int:
     return number << 40 | depth << 32
 
 
-def _split(connection: Connection, number: int, depth: int) -> int:
+def _split(driver: Any, number: int, depth: int) -> int:
     """Twice as many buckets, half as full; the new depth."""
     if depth == MAX_DEPTH:
         raise CorruptionError("tags are not uniform")
     first, new_first = _first_id(number, depth), _first_id(number, depth + 1)
-    for chunk in _chunks(connection, first, first + (1 << depth)):
+    for chunk in _chunks(driver, first, first + (1 << depth)):
         rows = []
         for bucket_id, data in chunk:
             new = 2 * (bucket_id - first)
             # Records ascend: the second half begins with the first tag that has the next bit.
             at = _place(data, (new + 1 << 31 - depth).to_bytes(4, "big"))
             for bit, half in enumerate((data[:at], data[at:])):
-                rows.append({"id": new_first + new + bit, "records": half.ljust(BUCKET_BYTES, b"\0")})
-        connection.execute(insert(buckets), rows)
-    connection.execute(delete(buckets).where(buckets.c.id >= first, buckets.c.id < new_first))
-    connection.execute(update(scopes).where(scopes.c.number == number).values(depth=depth + 1))
+                rows.append((new_first + new + bit, half.ljust(BUCKET_BYTES, b"\0")))
+        driver.executemany("INSERT INTO buckets (id, records) VALUES (?, ?)", rows)
+    driver.execute("DELETE FROM buckets WHERE id >= ? AND id < ?", (first, new_first))
+    driver.execute("UPDATE scopes SET depth = ? WHERE number = ?", (depth + 1, number))
     return depth + 1
 
 
-def _chunks(connection: Connection, first: int, end: int) -> Iterator[list[tuple[int, bytes]]]:
-    while True:
-        query = (
-            select(buckets.c.id, buckets.c.records)
-            .where(buckets.c.id >= first, buckets.c.id < end)
-            .order_by(buckets.c.id)
-            .limit(_CHUNK)
-        )
-        rows = connection.execute(query).all()
-        if not rows:
-            return
-        if any(len(row.records) != BUCKET_BYTES for row in rows):
+def _chunks(driver: Any, first: int, end: int) -> Iterator[list[tuple[int, bytes]]]:
+    query = "SELECT id, records FROM buckets WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+    while rows := driver.execute(query, (first, end, _CHUNK)).fetchall():
+        if any(len(data) != BUCKET_BYTES for _, data in rows):
             raise CorruptionError("a bucket of tags has another size")
-        yield [(row.id, row.records) for row in rows]
-        first = rows[-1].id + 1
+        yield rows
+        first = rows[-1][0] + 1

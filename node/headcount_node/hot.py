@@ -60,6 +60,12 @@ class Request:
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def having(self, name: bytes, value: bytes) -> Request:
+        """The same with another value of a header, by its lower-case name."""
+        other = Request((), self.peer)
+        other._headers = {**self._headers, name: value}
+        return other
+
     @property
     def length(self) -> int | None:
         """What Content-Length says; the server has checked that it is a number."""

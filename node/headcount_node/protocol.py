@@ -7,6 +7,7 @@ never reads. One sweep a second looks at all connections, which costs a request 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -59,9 +60,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         # Between two requests the parser gives for the same bytes what it gave for them before.
         known = self._known
-        if known is not None and known.is_like(data) and self.cycle.response_complete:
-            self._repeat(known, data)
-            return
+        if known is not None and self.cycle.response_complete:
+            request = known.request(data)
+            if request is not None:
+                self._repeat(known, request, data)
+                return
         is_between = self._begun_at is None and self._received == 0 and not self.pipeline
         self._received += len(data)
         if self._received > (MAX_HEAD_BYTES if self._in_head else MAX_BODY_BYTES) + len(data):
@@ -132,11 +135,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             self._idle_at = self.loop.time()
 
-    def _repeat(self, known: _Known, data: bytes) -> None:
-        """Take a request whose header is, byte for byte, that of the one before: it needs no parser."""
+    def _repeat(self, known: _Known, request: Request, data: bytes) -> None:
+        """Take a request whose header is that of the one before, but for credentials: it needs no parser."""
         self._unset_keepalive_if_required()
         self._idle_at = None
-        cycle = known.cycle.again()
+        cycle = known.cycle.again(request)
         self.cycle = cycle  # type: ignore[assignment]
         cycle.check()
         cycle.take(data[known.head_bytes :])
@@ -228,9 +231,9 @@ class _HotCycle:
         self.response_complete = False
         self.disconnected = False
 
-    def again(self) -> _HotCycle:
-        """The next request, with the same header."""
-        return _HotCycle(self._protocol, self._app, self._route, self.request, self.keep_alive)
+    def again(self, request: Request) -> _HotCycle:
+        """The next request, with the same header or the same but for credentials."""
+        return _HotCycle(self._protocol, self._app, self._route, request, self.keep_alive)
 
     def check(self) -> None:
         """The header is there."""
@@ -304,17 +307,45 @@ def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
 class _Known:
     """A request to a hot route that came in one piece."""
 
-    __slots__ = ("_head", "_size", "cycle", "head_bytes")
+    __slots__ = ("_after", "_at", "_before", "_end", "_size", "cycle", "head_bytes")
 
     def __init__(self, cycle: _HotCycle, head: bytes, size: int) -> None:
         self.cycle = cycle
-        self._head = head
         self._size = size  # bytes of the whole request
         self.head_bytes = len(head)
+        self._at, self._end = _credentials(head)
+        self._before, self._after = head[: self._at], head[self._end :]
 
-    def is_like(self, data: bytes) -> bool:
-        """Whether this is a whole request with the same header, and so with a body of the same length."""
-        return len(data) == self._size and data.startswith(self._head)
+    def request(self, data: bytes) -> Request | None:
+        """The header of this data, if it is a whole request whose header differs in credentials at most.
+
+        Its body is then as long as that of the request before.
+        """
+        at, end = self._at, self._end
+        if len(data) != self._size or not data.startswith(self._before):
+            return None
+        if at == end:
+            return self.cycle.request
+        if not data.startswith(self._after, end):
+            return None
+        value = data[at:end]
+        # What the parser takes for a value as it stands: no blank at an end, and no control character.
+        if _CREDENTIALS.fullmatch(value) is None:
+            return None
+        return self.cycle.request.having(_AUTHORIZATION, value)
+
+
+_AUTHORIZATION = b"authorization"
+_CREDENTIALS = re.compile(rb"[A-Za-z]{1,16} [A-Za-z0-9._~+/-]{1,256}={0,2}")  # RFC 6750, Section 2.1
+_CREDENTIALS_LINE = re.compile(rb"\r\n%s: (%s)\r\n" % (_AUTHORIZATION, _CREDENTIALS.pattern), re.IGNORECASE)
+
+
+def _credentials(head: bytes) -> tuple[int, int]:
+    """Where the credentials stand in a header; at its end, and empty, if there are none or several."""
+    found = _CREDENTIALS_LINE.search(head)
+    if found is None or head.lower().count(_AUTHORIZATION) != 1:
+        return len(head), len(head)
+    return found.span(1)
 
 
 def _known(cycle: Any, data: bytes) -> _Known | None:

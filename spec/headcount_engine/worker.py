@@ -1,4 +1,4 @@
-"""Processes that do one thing for ours, asked and answering over their pipes.
+"""Processes that do one thing for ours, asked and answering over a pair of sockets.
 
     question   length u32, operation, data      answer   length u32, status, data
 
@@ -13,16 +13,15 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import ModuleType
+from collections.abc import Callable
+from types import ModuleType, TracebackType
 
 from headcount_spec.errors import ConfigurationError, UnavailableError, UnknownKeyError
 
@@ -30,7 +29,7 @@ DONE, NO_KEY, REFUSED, FAILED = b"\0", b"\1", b"\2", b"\3"
 
 _TIMEOUT_S = 60.0  # generating a key in a slow token; a signature takes a millisecond
 _END_S = 5.0
-_READ_BYTES = 1 << 16  # what a pipe of Linux holds
+_READ_BYTES = 1 << 13  # sixteen signatures at once
 
 
 class Workers:
@@ -47,29 +46,19 @@ class Workers:
         self._lock = threading.Lock()
         self._closed = False
         self._generation = 0
-        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        self._idle: list[Worker | None] = [None] * number  # whoever was busy last is taken first
+        self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()  # as many as are idle: to wait for
         for _ in range(number):
-            self._idle.put(None)
+            self._turns.put(None)
 
-    @contextmanager
-    def one(self) -> Iterator[Worker]:
-        """Whichever is free, for some questions; waits for it.
+    def one(self) -> _Turn:
+        """Whichever is free, for some questions: a context that waits for it.
 
         Raises:
             UnavailableError: it cannot be started now, or they are closed.
             ConfigurationError: it refuses what begin asks; none is asked again.
         """
-        worker = self._idle.get()
-        try:
-            if self._closed:
-                raise UnavailableError("the issuer is stopping")
-            if self._refused is not None:
-                raise self._refused
-            if worker is None:
-                worker = self._new()
-            yield worker
-        finally:
-            self._put_back(worker)
+        return _Turn(self)
 
     def ask(self, operation: bytes, data: bytes) -> bytes:
         """One question to whichever is free.
@@ -92,6 +81,20 @@ class Workers:
             self._closed = True
         self._end_idle()
 
+    def take(self) -> Worker:
+        """As one; to be put back."""
+        self._turns.get()
+        worker = self._idle.pop()
+        try:
+            if self._closed:
+                raise UnavailableError("the issuer is stopping")
+            if self._refused is not None:
+                raise self._refused
+            return worker or self._new()
+        except BaseException:
+            self.put_back(worker)
+            raise
+
     def _new(self) -> Worker:
         worker = Worker(self._program, self._name, self._generation)
         if self._begin is not None:
@@ -108,14 +111,16 @@ class Workers:
         ended = 0
         with contextlib.suppress(queue.Empty):
             while True:
-                worker = self._idle.get_nowait()
+                self._turns.get_nowait()
                 ended += 1
+                worker = self._idle.pop()
                 if worker is not None:
                     worker.end()
         for _ in range(ended):
-            self._idle.put(None)
+            self._make_idle(None)
 
-    def _put_back(self, worker: Worker | None) -> None:
+    def put_back(self, worker: Worker | None) -> None:
+        """What take gave is free again, or is ended if it must not be asked again."""
         with self._lock:
             stays = (
                 worker is not None
@@ -124,11 +129,34 @@ class Workers:
                 and worker.generation == self._generation
             )
             if stays:
-                self._idle.put(worker)
+                self._make_idle(worker)
         if not stays:
             if worker is not None:
                 worker.end()
-            self._idle.put(None)
+            self._make_idle(None)
+
+    def _make_idle(self, worker: Worker | None) -> None:
+        self._idle.append(worker)
+        self._turns.put(None)
+
+
+class _Turn:
+    """A worker that is taken and put back."""
+
+    __slots__ = ("_worker", "_workers")
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._worker: Worker | None = None
+
+    def __enter__(self) -> Worker:
+        self._worker = self._workers.take()
+        return self._worker
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._workers.put_back(self._worker)
 
 
 class Worker:
@@ -146,22 +174,23 @@ class Worker:
         # Found where this process found it. Secrets go through the pipe, because arguments are public.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         try:
+            self._link, theirs = socket.socketpair()
+        except OSError as exc:
+            raise UnavailableError(f"{name} cannot be started: {exc.strerror}") from exc
+        try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", program.__name__],
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for us, who end it after the last request
             )
         except OSError as exc:
+            self._link.close()
             raise UnavailableError(f"{name} cannot be started: {exc.strerror}") from exc
-        assert self._process.stdin is not None  # noqa: S101 - both are pipes
-        assert self._process.stdout is not None  # noqa: S101
-        self._questions = self._process.stdin.fileno()
-        self._answers = self._process.stdout.fileno()
-        self._poll = select.poll()  # select takes no descriptor beyond 1023, and a server has thousands
-        self._poll.register(self._answers, select.POLLIN)
+        finally:
+            theirs.close()
+        self._timeout_s = 0.0
 
     def ask(self, operation: bytes, data: bytes) -> bytes:
         """One question.
@@ -173,8 +202,9 @@ class Worker:
         """
         self.is_sound = False
         try:
-            _write(self._questions, struct.pack(">I", 1 + len(data)) + operation + data)
-            answer = self._read(time.monotonic() + _TIMEOUT_S)
+            self._wait_at_most(_TIMEOUT_S)
+            self._link.sendall(struct.pack(">I", 1 + len(data)) + operation + data)
+            answer = self._read()
         except (OSError, EOFError) as exc:
             raise UnavailableError(f"{self._name} does not answer") from exc
         status, rest = answer[:1], answer[1:]
@@ -190,23 +220,31 @@ class Worker:
 
     def end(self) -> None:
         """End the process; it keeps nothing."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._link.close()
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
-    def _read(self, deadline: float) -> bytes:
-        data = b""
+    def _wait_at_most(self, seconds: float) -> None:
+        # The kernel's timeout and not Python's, which waits and reads by two calls: after each of them a
+        # thread waits for the GIL.
+        if self._timeout_s != seconds:
+            self._timeout_s = seconds
+            whole = int(seconds)
+            value = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))  # struct timeval
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._link.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def _read(self) -> bytes:
+        data = self._link.recv(_READ_BYTES)
+        deadline = time.monotonic() + self._timeout_s
         while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
-            ready = self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-            chunk = os.read(self._answers, _READ_BYTES) if ready else b""
-            if not chunk:
+            more = self._link.recv(_READ_BYTES)
+            if not more or time.monotonic() > deadline:
                 raise EOFError
-            data += chunk
+            data += more
         return data[4:]
 
 
@@ -222,10 +260,3 @@ def serve(answer: Callable[[bytes, bytes], bytes]) -> None:
             found = answer(question[:1], question[1:])
             answers.write(struct.pack(">I", len(found)) + found)
             answers.flush()
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    # A question is shorter than a pipe, and whoever is asked waits for it: this blocks for a moment at most.
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

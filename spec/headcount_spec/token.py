@@ -13,6 +13,7 @@ TOKEN_TYPE = 0x0002  # RFC 9578, Section 8.2.2: Blind RSA (2048-bit)
 NONCE_BYTES = 32
 TOKEN_BYTES = 2 + NONCE_BYTES + 32 + 32 + MODULUS_BYTES  # 354
 MAX_CHALLENGE_BYTES = 4096  # ours are below 300
+_TYPE = wire.u16(TOKEN_TYPE)
 _PRINTABLE = range(0x20, 0x7F)
 
 
@@ -100,7 +101,7 @@ class TokenRequest:
             MalformedError: another token type or length.
         """
         reader = wire.Reader(data)
-        reader.expect(wire.u16(TOKEN_TYPE), "token type")
+        reader.expect(_TYPE, "token type")
         request = cls(reader.u8(), reader.take(MODULUS_BYTES))
         reader.finish()
         return request

@@ -94,7 +94,7 @@ def test_a_token_removed_in_the_middle_is_told_and_found_again(hsm: Hsm, token: 
 def test_a_worker_that_dies_is_replaced(hsm: Hsm) -> None:
     key = new_key(hsm)
     expected = rsa.blind_sign(key, MESSAGE)
-    worker = hsm._workers._idle.queue[-1]
+    worker = hsm._workers._idle[-1]
     assert worker is not None
     os.kill(worker._process.pid, signal.SIGKILL)
     worker._process.wait()
@@ -105,7 +105,7 @@ def test_a_worker_that_dies_is_replaced(hsm: Hsm) -> None:
 
 def test_a_worker_that_hangs_is_ended(hsm: Hsm, monkeypatch: pytest.MonkeyPatch) -> None:
     key = new_key(hsm)
-    worker = hsm._workers._idle.queue[-1]
+    worker = hsm._workers._idle[-1]
     assert worker is not None
     os.kill(worker._process.pid, signal.SIGSTOP)
     monkeypatch.setattr("headcount_engine.worker._TIMEOUT_S", 0.2)
@@ -168,7 +168,7 @@ def test_a_closed_one_answers_nobody(hsm: Hsm) -> None:
 
 def test_the_pin_is_in_no_argument(hsm: Hsm) -> None:
     new_key(hsm)
-    worker = hsm._workers._idle.queue[-1]
+    worker = hsm._workers._idle[-1]
     assert worker is not None
     folder = Path(f"/proc/{worker._process.pid}")
     for name in ("cmdline", "environ"):

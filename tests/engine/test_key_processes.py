@@ -41,7 +41,7 @@ def new_key(processes: KeyProcesses, i: int = 0) -> ProcessKey:
 
 
 def pids(processes: KeyProcesses) -> list[int]:
-    return [one._process.pid for one in processes._workers._idle.queue if one is not None]
+    return [one._process.pid for one in processes._workers._idle if one is not None]
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +126,82 @@ def test_what_is_taken_is_finished_when_it_closes(world, scope):
     assert len(basket.orders) == 50
 
 
+def wal(world: Any) -> Path:
+    database: Path = world.config.database
+    return database.with_name(f"{database.name}-wal")
+
+
+def empties(world: Any, seconds: float = 10) -> bool:
+    """Whether the database's log is empty before so long."""
+    end = time.monotonic() + seconds
+    while wal(world).stat().st_size and time.monotonic() < end:
+        time.sleep(0.005)
+    return wal(world).stat().st_size == 0
+
+
+def test_the_log_is_emptied_when_it_is_quiet(world, scope):
+    basket = Basket()
+    signers = Signers(world.issuer._store, 2, basket)
+    for number in range(1, 4):
+        signers.submit(order(world, secrets.token_bytes(32)))
+        basket.wait(number)
+        assert empties(world)
+    signers.close()
+
+
+def test_the_log_is_emptied_again_and_again_in_a_rush(world, scope, monkeypatch):
+    ages: list[float] = []
+    inner, stop = type(world.issuer._store).empty_log, threading.Event()
+
+    def emptied(store: Any) -> None:
+        ages.append(store.log_age())
+        inner(store)
+
+    monkeypatch.setattr(type(world.issuer._store), "empty_log", emptied)
+    monkeypatch.setattr(signing, "LOG_QUIET_S", 60.0)  # never quiet
+
+    class Endless(Basket):
+        def __call__(self, orders: Sequence[Order]) -> None:
+            super().__call__(orders)
+            for _ in () if stop.is_set() else orders:
+                signers.submit(order(world, secrets.token_bytes(32)))
+
+    basket = Endless()
+    signers = Signers(world.issuer._store, 2, basket)
+    for _ in range(8):
+        signers.submit(order(world, secrets.token_bytes(32)))
+    end = time.monotonic() + 30
+    while len(ages) < 5 and time.monotonic() < end:
+        time.sleep(0.01)
+    stop.set()
+    signers.close()
+    assert len(ages) >= 5
+    assert all(age >= signing.LOG_MAX_S for age in ages[:5])
+    assert sorted(ages[:5])[2] < 10 * signing.LOG_MAX_S
+    assert wal(world).stat().st_size == 0
+
+
+def test_a_log_that_cannot_be_emptied_delays_nobody_and_is_tried_again(world, scope, monkeypatch, caplog):
+    basket = Basket()
+    signers = Signers(world.issuer._store, 2, basket)
+
+    def broken(store: Any) -> None:
+        store._logged_at = time.monotonic()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.issuer._store), "_empty_log", broken)
+        for number in range(1, 4):
+            signers.submit(order(world, secrets.token_bytes(32)))
+            basket.wait(number)
+            time.sleep(2 * signing.LOG_QUIET_S)
+        assert wal(world).stat().st_size > 0
+    assert empties(world)
+    signers.close()
+    assert all(one.error is None for one in basket.orders)
+    assert "was not emptied" in caplog.text
+
+
 class Broken:
     public = keys.token_key(0).public
 
@@ -212,7 +290,7 @@ def test_too_many_are_told_to_come_again(world, scope, monkeypatch):
 
 
 def processes(world: Any) -> list[int]:
-    idle = world.issuer._keys._custody._processes._workers._idle.queue
+    idle = world.issuer._keys._custody._processes._workers._idle
     return [worker._process.pid for worker in idle if worker is not None]
 
 
@@ -325,14 +403,6 @@ def after(owner, name):
     setattr(owner, name, run)
 
 
-{
-    "before signing": lambda: before(key_processes.ProcessKey, "blind_sign"),
-    "after signing": lambda: after(key_processes.ProcessKey, "blind_sign"),
-    "before writing": lambda: before(tags.Tags, "flush"),
-    "before committing": lambda: after(tags.Tags, "flush"),
-    "after committing": lambda: before(store.Store, "_empty_log"),
-    "before answering": lambda: after(store.Store, "burn_together"),
-}[step]()
 config = IssuerConfig(
     "issuer.example",
     "http://localhost:8001",
@@ -341,6 +411,14 @@ config = IssuerConfig(
     {"in-person": InPersonConfig()},
 )
 with Issuer.open(config, lambda: int(os.environ["NOW"]), lambda entry: None) as issuer:
+    {
+        "before signing": lambda: before(key_processes.ProcessKey, "blind_sign"),
+        "after signing": lambda: after(key_processes.ProcessKey, "blind_sign"),
+        "before writing": lambda: before(tags.Tags, "flush"),
+        "before committing": lambda: after(tags.Tags, "flush"),
+        "after committing": lambda: before(store.Store, "_empty_log"),
+        "before answering": lambda: after(store.Store, "burn_together"),
+    }[step]()
     evidence = Members({"code": code}, "evidence")
     bearer, _ = issuer.issuance.begin(ScopeId(bytes.fromhex(scope)), "in-person", evidence, None)
     issuer.issuance.sign(bearer, bytes.fromhex(request), None)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -226,3 +227,96 @@ def test_a_group_is_told_once_when_it_is_durable_and_before_the_log_is_emptied(
     store.burn(number, [keys.seed("c")], b"m")
     assert path.with_name("issuer.sqlite-wal").stat().st_size == 0
     assert issued(store) == 3
+
+
+def wal_bytes(path: Path) -> int:
+    return path.with_name("issuer.sqlite-wal").stat().st_size
+
+
+def test_a_group_stands_in_the_log_until_it_is_emptied_and_other_transactions_do_not(store, number, path):
+    assert store.log_age() is None
+    store.burn_all([Wish.of(number, [A], b"message")], lambda: None)
+    assert 0 <= store.log_age() < 60
+    assert wal_bytes(path) > 0
+    store.empty_log()
+    assert store.log_age() is None
+    assert wal_bytes(path) == 0
+    store.burn_all([Wish.of(number, [B], b"message")], lambda: None)
+    store.burn(number, [keys.seed("c")], b"message")
+    assert store.log_age() is None
+    assert wal_bytes(path) == 0
+    store.burn_all([Wish.of(number, [keys.seed("d")], b"message")], lambda: None)
+    other = sqlite3.connect(path)  # without it the last connection would empty the log by itself
+    other.execute("SELECT issued FROM scopes").fetchone()
+    store.close()
+    assert wal_bytes(path) == 0
+    other.close()
+
+
+def test_a_log_that_a_reader_holds_is_emptied_when_it_has_ended(store, number, path):
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT issued FROM scopes").fetchone()
+    store._driver.execute("PRAGMA busy_timeout=50")
+    store.burn_all([Wish.of(number, [A], b"message")], lambda: None)
+    store.empty_log()
+    assert store.log_age() is not None  # so that whoever asks tries again
+    assert wal_bytes(path) > 0
+    reader.close()
+    store.empty_log()
+    assert store.log_age() is None
+    assert wal_bytes(path) == 0
+
+
+def test_a_crash_before_the_log_is_emptied_loses_nothing_and_the_next_open_empties_it(store, number, path):
+    store.close()
+    program = (
+        "import os, sys, pathlib; from headcount_issuer.store import Store, Wish\n"
+        "store = Store.open(pathlib.Path(sys.argv[1]))\n"
+        "wishes = [Wish.of(1, [bytes([i]) * 32], b'message') for i in range(1, 101)]\n"
+        "store.burn_all(wishes[:50], lambda: None)\n"
+        "store.burn_all(wishes[50:], lambda: os.kill(os.getpid(), 9))\n"
+    )
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], env=environment, check=False)
+    assert ended.returncode == -9
+    assert wal_bytes(path) > 0
+    again = Store.open(path)
+    assert wal_bytes(path) == 0
+    assert issued(again) == 100
+    wishes = [Wish.of(number, [bytes([i]) * 32], b"another") for i in range(1, 102)]
+    found = [type(error) for error in again.check(wishes)]
+    assert found == [AlreadyIssuedError] * 100 + [type(None)]
+    again.close()
+
+
+def test_a_sieve_changes_no_answer_of_a_look(store, number):
+    tags = [keys.seed(f"person {i}") for i in range(200)]
+    store.burn_all([Wish.of(number, [tag], tag) for tag in tags[:50]], lambda: None)
+    store.fill_sieve()
+    store.burn_all([Wish.of(number, [tag], tag) for tag in tags[50:100]], lambda: None)
+    for tag in tags[100:120]:
+        store.burn(number, [tag], tag)
+    assert store.check([Wish.of(number, [tag], tag) for tag in tags]) == [None] * 200
+    found = [type(error) for error in store.check([Wish.of(number, [tag], b"another") for tag in tags])]
+    assert found == [AlreadyIssuedError] * 120 + [type(None)] * 80
+    both = store.check([Wish.of(number, tags[i : i + 2], b"another") for i in (119, 120)])
+    assert [type(error) for error in both] == [AlreadyIssuedError, type(None)]
+
+
+def test_a_group_that_is_not_committed_uses_nothing_up(store, number, monkeypatch):
+    store.fill_sieve()
+
+    def broken(_self: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    wish = Wish.of(number, [A], b"message")
+    with monkeypatch.context() as patch:
+        patch.setattr("headcount_issuer.tags.Tags.flush", broken)
+        store.burn_all([wish], lambda: None)
+    assert isinstance(wish.error, UnavailableError)
+    assert store.log_age() is None
+    assert not store.is_burnt(number, A)
+    assert store.check([Wish.of(number, [A], b"another")]) == [None]
+    store.burn(number, [A], b"another")
+    assert issued(store) == 1

@@ -12,7 +12,7 @@ import keys
 import linker
 import manifests
 from headcount_issuer import tags
-from headcount_issuer.store import Store
+from headcount_issuer.store import Store, Wish
 from headcount_spec.errors import CorruptionError
 
 BATCH_SIZE = 10
@@ -84,6 +84,32 @@ def test_the_file_is_the_same_for_every_order_of_the_same_tags(tmp_path):
 
     forwards, backwards = list(range(50)), list(range(49, -1, -1))
     assert pages("a.sqlite", forwards) == pages("b.sqlite", backwards)
+
+
+def frames(path: Path) -> list[tuple[int, bytes]]:
+    # sqlite.org/fileformat2.html, Section 4.1: each page with its number, in the order of the log
+    raw = path.read_bytes()
+    found = [raw[at : at + 24 + 4096] for at in range(32, len(raw), 24 + 4096)]
+    return [(int.from_bytes(frame[:4], "big"), frame[24:]) for frame in found]
+
+
+def test_what_stands_in_the_log_shows_groups_and_no_order_inside_them(tmp_path):
+    def pages(name: str, reverse: bool) -> list[list[tuple[int, bytes]]]:
+        store = Store.create(tmp_path / name)
+        number = enrolled(store)
+        seen = []
+        for first in (0, 100, 200):  # buckets are divided in each
+            wishes = [Wish.of(number, [tag_of(i)], b"message %d" % i) for i in range(first, first + 100)]
+            store.burn_all(wishes[::-1] if reverse else wishes, lambda: None)
+            seen.append(frames(tmp_path / f"{name}-wal"))
+        store.empty_log()
+        assert (tmp_path / f"{name}-wal").stat().st_size == 0
+        store.close()
+        return seen
+
+    forwards, backwards = pages("a.sqlite", False), pages("b.sqlite", True)
+    assert forwards == backwards
+    assert 0 < len(forwards[0]) < len(forwards[1]) < len(forwards[2])
 
 
 def test_nothing_is_left_in_the_write_ahead_log(tmp_path, store):

@@ -60,7 +60,8 @@ class Echo:
         if data == b"bug":
             raise RuntimeError("a bug")
         loop = asyncio.get_running_loop()
-        loop.call_later(int(data or b"0") / 100, reply, Answer(200, {}, b"hot " + data))
+        told = b"hot " + data + (request.header(b"authorization") or "").encode("latin-1")
+        loop.call_later(int(data or b"0") / 100, reply, Answer(200, {}, told))
 
     def refuse(self, error: Exception) -> Answer:
         if isinstance(error, ProtocolError):
@@ -300,6 +301,20 @@ def test_a_hot_request_in_pieces_is_answered_whole(pause: float) -> None:
 def test_a_header_that_is_known_changes_no_answer() -> None:
     whole = [hot(b"0"), hot(b"1"), hot(b"2"), hot(b"00"), hot(b"0", b"X: y"), hot(b"3", b"X: y"), hot(b"bug")]
     whole += [hot(b"0", b"Content-Type: refused"), hot(b"12345678901"), GET % 1, b"\r\n" + hot(b"4")]
+    # Other credentials in a known header, and what only looks like them
+    whole += [
+        hot(b"1", line)
+        for line in (
+            b"Authorization: Bearer aaaa",
+            b"Authorization: Bearer b-_=",
+            b"authorization: Bearer aaaa",
+            b"Authorization: Bearer  aaa",
+            b"Authorization: refused aaa",
+            b"Authorization:  Bearer bbb",
+            b"Proxy-Authorization: Bearer aaaa",
+            b"Authorization: Bearer aaaa\r\nAuthorization: Bearer bbbb",
+        )
+    ]
     chunked = HOT.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
     whole.append(chunked.replace(b"%s\r\n\r\n", b"\r\n\r\n", 1) % (b"", b"1\r\n5\r\n0\r\n\r\n"))
     random = Random(1)
@@ -326,6 +341,39 @@ def test_a_header_that_is_known_changes_no_answer() -> None:
             told += [await answered(reader) for _ in asked]
             assert told == [wanted[sent] for sent in asked]
             writer.close()
+
+    play(scenario, hot_app())
+
+
+@pytest.mark.parametrize(
+    "value", [b"Bearer a\rX:", b"Bearer a\n:b", b"Bearer a\0aa", b"Bearer \r\n\r\n", b"Bearer a\x7faa"]
+)
+def test_what_is_no_value_is_refused_behind_a_known_header(value: bytes) -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        broken = hot(b"1", b"Authorization: " + value)
+        told = []
+        for before in ([], [hot(b"1", b"Authorization: Bearer aaaa")] * 2):
+            reader, writer = await connect()
+            for known in before:
+                writer.write(known)
+                assert await answered(reader) == (200, b"hot 1Bearer aaaa")
+            writer.write(broken)
+            told.append(await closed(reader))
+            writer.close()
+        assert told[0] == told[1]
+        assert told[0].startswith(b"HTTP/1.1 400")
+
+    play(scenario, hot_app())
+
+
+def test_other_credentials_in_a_known_header_are_seen() -> None:
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        reader, writer = await connect()
+        for i in range(20):
+            line = b"Authorization: Bearer %02d" % (i // 2)
+            writer.write(hot(b"1", line, b"X: y"))
+            assert await answered(reader) == (200, b"hot 1Bearer %02d" % (i // 2))
+        writer.close()
 
     play(scenario, hot_app())
 
