@@ -1,0 +1,114 @@
+"""RSASSA-PSS-VERIFY with SHA-384 and a salt of 48 bytes, for n of 2048 bits and e = 65537, in eight lanes.
+
+RFC 8017, Sections 8.1.2 and 9.1.2. Nothing branches: what must be zero of a good signature is gathered
+by "or", and one word says at the end whether all were good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from headcount_engine.lanes.function import LANES, WORD, ZERO, Function, Value, lanes, word
+from headcount_engine.lanes.montgomery import DIGITS, SCRATCH, Modulus, difference, digits_of, power, words_of
+from headcount_engine.lanes.sha384 import BLOCK_WORDS, DIGEST_WORDS, PADDING, compress
+
+SIGNATURE_BYTES = 256
+DIGEST_BYTES = 48
+_WORDS = SIGNATURE_BYTES // 8
+_SALT_WORDS = 6
+_TRAILER = 0xBC
+# Places in the encoded message, in words and bits from its beginning:
+#   0 … 0, 1 (bytes 0 to 158), salt (159 to 206), both masked; H (207 to 254); 0xbc
+_DB_WORDS = 26  # the last byte is H's first
+_ONE_IN = 19
+_HASH_IN = 25
+_MASKS = -(-_DB_WORDS // DIGEST_WORDS)
+
+# The key and the scratch, in vectors
+KEY_VECTORS = 2 * DIGITS + 1
+_WORK_VECTORS = SCRATCH + 2 * DIGITS + BLOCK_WORDS + DIGEST_WORDS
+SCRATCH_VECTORS = _WORK_VECTORS
+
+
+@dataclass(frozen=True, slots=True)
+class _Hash:
+    """The compression with its places."""
+
+    f: Function
+    compress: ir.Function
+    block: Value
+    digest: Value
+
+    def __call__(self, message: list[Value], bits: int) -> list[Value]:
+        """Of a message whose padding's first bit is in its last word already."""
+        f, padding = self.f, [ZERO] * (BLOCK_WORDS - 1 - len(message))
+        for i, value in enumerate([*message, *padding, lanes(bits)]):
+            f.store(value, self.block, word(i))
+        f.build.call(self.compress, [self.digest, self.block])
+        return [f.load(self.digest, word(i)) for i in range(DIGEST_WORDS)]
+
+
+def sound(module: ir.Module) -> ir.Function:
+    """(answer, signatures, digests, key, scratch, groups): answer, a word, is zero if all of groups * LANES are good.
+
+    key are KEY_VECTORS: n, R^2 mod n, -1/n mod 2^52; scratch are SCRATCH_VECTORS. Both, and nothing else,
+    begin at multiples of VECTOR_BYTES.
+    """
+    raise_to_e, hash_block = power(module), compress(module)
+    f = Function(module, "sound", 5, words=1)
+    answer, signatures, digests, key, scratch, groups = f.parameters
+    modulus = Modulus(key, f.place(key, word(DIGITS)), f.place(key, word(2 * DIGITS)))
+    s, m = f.place(scratch, word(SCRATCH)), f.place(scratch, word(SCRATCH + DIGITS))
+    block = f.place(scratch, word(SCRATCH + 2 * DIGITS))
+    digest = f.place(scratch, word(SCRATCH + 2 * DIGITS + BLOCK_WORDS))
+    sha384 = _Hash(f, hash_block, block, digest)
+    wrong = f.register(ZERO)
+    with f.loop(word(0), groups) as group:
+        digits_of(f, _numbers(f, signatures, group, SIGNATURE_BYTES)[::-1], s)
+        _, is_below = difference(f, s, modulus.n)
+        f.build.call(raise_to_e, [m, s, modulus.n, modulus.r_squared, modulus.inverse, scratch])
+        message_hash = _numbers(f, digests, group, DIGEST_BYTES)
+        flaws = _flaws(f, sha384, words_of(f, m, _WORDS)[::-1], message_hash)
+        for flaw in (f.exclusive_or(is_below, lanes(1)), *flaws):
+            wrong.value = f.build.or_(wrong.value, flaw)
+    any_wrong = word(0)
+    for lane in range(LANES):
+        of_lane = f.build.extract_element(wrong.value, ir.Constant(ir.IntType(32), lane))
+        any_wrong = f.build.or_(any_wrong, of_lane)
+    f.build.store(any_wrong, f.build.gep(answer, [word(0)], source_etype=WORD))
+    return f.end()
+
+
+def _numbers(f: Function, base: Value, group: Value, stride: int) -> list[Value]:
+    """The 64-bit words of a group of byte strings of this length, in their order."""
+    first = f.build.mul(group, word(LANES * stride))
+    return [f.load_big_endian(base, f.build.add(first, word(at)), stride) for at in range(0, stride, 8)]
+
+
+def _flaws(f: Function, sha384: _Hash, encoded: list[Value], message_hash: list[Value]) -> list[Value]:
+    """EMSA-PSS-VERIFY, each flaw a vector that is zero in every lane that has none."""
+    build = f.build
+    trailer = f.exclusive_or(build.and_(encoded[-1], lanes(0xFF)), lanes(_TRAILER))  # 4.
+    hash_ = [_shifted(f, encoded, _HASH_IN + i) for i in range(DIGEST_WORDS)]  # 5.
+    top = f.right(encoded[0], 63)  # 6.
+    mask = [part for counter in range(_MASKS) for part in _mask(f, sha384, hash_, counter)]  # 7.
+    data = [f.exclusive_or(encoded[i], mask[i]) for i in range(_DB_WORDS)]  # 8.
+    data[0] = build.and_(data[0], lanes((1 << 63) - 1))  # 9.
+    one = f.exclusive_or(f.right(data[_ONE_IN], 8), lanes(1))  # 10.
+    salt = [_shifted(f, data, _ONE_IN + i) for i in range(_SALT_WORDS)]  # 11.
+    message = [ZERO, *message_hash, *salt]  # 12.
+    again = sha384([*message, lanes(PADDING)], 64 * len(message))  # 13.
+    differences = [f.exclusive_or(ours, theirs) for ours, theirs in zip(again, hash_, strict=True)]  # 14.
+    return [trailer, top, *data[:_ONE_IN], one, *differences]
+
+
+def _mask(f: Function, sha384: _Hash, seed: list[Value], counter: int) -> list[Value]:
+    """MGF1, Appendix B.2.1: the hash of the seed and a counter of four bytes."""
+    return sha384([*seed, lanes(counter << 32 | 1 << 31)], 64 * len(seed) + 32)
+
+
+def _shifted(f: Function, words: list[Value], i: int) -> Value:
+    """The eight bytes from the last one of word i on."""
+    return f.build.or_(f.left(words[i], 56), f.right(words[i + 1], 8))
