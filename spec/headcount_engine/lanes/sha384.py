@@ -21,11 +21,9 @@ def _primes(number: int) -> list[int]:
 
 
 def _cube_root(n: int) -> int:
-    root = round(n ** (1 / 3))
-    while root**3 > n:
-        root -= 1
-    while (root + 1) ** 3 <= n:
-        root += 1
+    root = 1 << n.bit_length() // 3 + 1
+    while (lower := (2 * root + n // root**2) // 3) < root:  # Newton's way, from above
+        root = lower
     return root
 
 
