@@ -1,4 +1,4 @@
-"""Verification of very many signatures: by the engine of single ones, and when it has been long at it, by vectors.
+"""Very many signatures: verified one by one at first, and by vectors when that has gone on for a while.
 
 Vector code is compiled when it is needed, which takes as long as libcrypto takes for some twenty thousand
 signatures. Nobody knows before how many will come: whoever changes over when so many have been verified

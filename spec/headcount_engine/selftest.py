@@ -116,6 +116,7 @@ def check_many(check: Check) -> None:
     flipped = bytes([_TOKEN_INPUT[0] ^ 1]) + _TOKEN_INPUT[1:]
     good, bad = hashlib.sha384(_TOKEN_INPUT).digest(), hashlib.sha384(flipped).digest()
     eight = [_AUTHENTICATOR] * 8
-    found = [check([bad if place == at else good for place in range(8)], eight) for at in range(8)]
-    if any(found) or check([good], [_SHORT_SALT]) or not check([good], [_AUTHENTICATOR]) or not check([good] * 8, eight):
+    one_is_bad = [[bad if place == at else good for place in range(8)] for at in range(8)]
+    accepted = [check(digests, eight) for digests in one_is_bad] + [check([good], [_SHORT_SALT])]
+    if any(accepted) or not check([good], [_AUTHENTICATOR]) or not check([good] * 8, eight):
         raise CorruptionError("the RSA engine is wrong about many signatures")

@@ -34,7 +34,12 @@ def lanes(value: int) -> Value:
     return ir.Constant(VECTOR, [value] * LANES)
 
 
+def _lane(number: int) -> Value:
+    return ir.Constant(ir.IntType(32), number)
+
+
 ZERO = lanes(0)
+_ALL_FIRST = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
 
 
 class Register:
@@ -111,6 +116,13 @@ class Function:
         """Write the vector with this index; base is a multiple of VECTOR_BYTES."""
         self.build.store(vector, self.place(base, index), align=VECTOR_BYTES)
 
+    def any_lane(self, vector: Value) -> Value:
+        """A word that is zero if all lanes are."""
+        total = word(0)
+        for number in range(LANES):
+            total = self.build.or_(total, self.build.extract_element(vector, _lane(number)))
+        return total
+
     def load_big_endian(self, base: Value, offset: Value, stride: int) -> Value:
         """In lane i the eight bytes at base + offset + i * stride, as a number."""
         build, vector = self.build, ZERO
@@ -118,14 +130,13 @@ class Function:
         for lane in range(LANES):
             place = build.gep(base, [build.add(offset, word(lane * stride))], source_etype=_BYTE)
             number = build.call(swap, [build.load(place, align=1, typ=WORD)])
-            vector = build.insert_element(vector, number, ir.Constant(ir.IntType(32), lane))
+            vector = build.insert_element(vector, number, _lane(lane))
         return vector
 
     def spread(self, number: Value) -> Value:
         """A word in every lane."""
-        first = ir.Constant(ir.IntType(32), 0)
-        vector = self.build.insert_element(ZERO, number, first)
-        return self.build.shuffle_vector(vector, ZERO, ir.Constant(ir.VectorType(ir.IntType(32), LANES), None))
+        vector = self.build.insert_element(ZERO, number, _lane(0))
+        return self.build.shuffle_vector(vector, ZERO, _ALL_FIRST)
 
     def sum(self, *vectors: Value) -> Value:
         """Modulo 2^64."""

@@ -1,15 +1,13 @@
 """Numbers below 2^2080 in eight lanes, multiplied modulo n after Montgomery, and the power 65537.
 
-A number is 40 digits of 52 bits, the lowest first, a vector a digit. R is 2^2080 and n has 2048 bits, so that a
-product of two factors below 2n is below (1 + 2^-30) n without a subtraction: only the last result needs one.
+A number is 40 digits of 52 bits, the lowest first, a vector a digit. R is 2^2080 and n has 2048 bits: the
+product of two factors below 2n is below (1 + 2^-30) n without a subtraction; only the last result needs one.
 
-Products go by columns of tiles of 5 × 5 digits: ten registers take what the tiles of one column give,
-ten hold the digits. Digits overflow nothing: at most 4 × 40 + 3 terms below 2^52 meet in a lane of 64 bits.
+Products go by columns of tiles of 5 × 5 digits: ten registers take what the tiles of one column give, ten
+hold the digits. No lane overflows its 64 bits: not 200 terms below 2^52 meet in one, a carry among them.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from llvmlite import ir
 
@@ -22,22 +20,24 @@ TILES = DIGITS // TILE
 R = 1 << BITS * DIGITS
 SQUARINGS = 16  # 65537 is 2^16 + 1
 SCRATCH = 3 * DIGITS  # vectors that power needs
+MODULUS_WORDS = 2 * DIGITS + 1
 _DIGIT = lanes((1 << BITS) - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Modulus:
-    """Where the digits of n are, and what belongs to it, all of them the same in every lane."""
+def digits(number: int) -> list[int]:
+    """From 0 to before 2^2080."""
+    return [number >> BITS * i & (1 << BITS) - 1 for i in range(DIGITS)]
 
-    n: Value  # digits
-    r_squared: Value  # digits of R^2 mod n
-    inverse: Value  # one vector: -1/n mod 2^52
+
+def modulus_words(n: int) -> list[int]:
+    """MODULUS_WORDS that power is told of an odd n of 2048 bits: n, R^2 mod n, -1/n mod 2^52."""
+    return [*digits(n), *digits(R * R % n), -pow(n, -1, 1 << BITS) % (1 << BITS)]
 
 
 def product(module: ir.Module, *, is_square: bool) -> ir.Function:
-    """(out, x, y, n, inverse, scratch): out = x * y / R mod n, below 2n as x and y; a square takes no notice of y.
+    """(out, x, y, n, inverse, scratch): out = x * y / R mod n; all three numbers are below 2n.
 
-    out may be neither x nor y. The scratch are DIGITS vectors.
+    A square takes no notice of y. out may be neither x nor y. The scratch are DIGITS vectors.
     """
     f = Function(module, "square" if is_square else "multiply", 6)
     out, x, y, n, inverse, quotient = f.parameters
@@ -84,7 +84,10 @@ def product(module: ir.Module, *, is_square: bool) -> ir.Function:
 
 
 def power(module: ir.Module) -> ir.Function:
-    """(out, x, n, r_squared, inverse, scratch): out = x^65537 mod n, below n if x is; the scratch are SCRATCH vectors."""
+    """(out, x, n, r_squared, inverse, scratch): out = x^65537 mod n, below n, of an x below 2n.
+
+    The scratch are SCRATCH vectors.
+    """
     square, multiply = product(module, is_square=True), product(module, is_square=False)
     f = Function(module, "power", 6)
     out, x, n, r_squared, inverse, scratch = f.parameters
@@ -97,10 +100,9 @@ def power(module: ir.Module) -> ir.Function:
     # x itself is no Montgomery number: the product with it is none either.
     f.build.call(multiply, [there, here, x, n, inverse, quotient])
     less, borrow = difference(f, there, n)
+    is_below = f.build.icmp_unsigned("!=", borrow, ZERO)
     for i, digit in enumerate(less):
-        kept = f.load(there, word(i))
-        is_below = f.build.icmp_unsigned("!=", borrow, ZERO)
-        f.store(f.build.select(is_below, kept, digit), out, word(i))
+        f.store(f.build.select(is_below, f.load(there, word(i)), digit), out, word(i))
     return f.end()
 
 

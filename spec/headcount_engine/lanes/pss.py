@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from headcount_engine.lanes.function import LANES, WORD, ZERO, Function, Value, lanes, word
-from headcount_engine.lanes.montgomery import DIGITS, SCRATCH, Modulus, difference, digits_of, power, words_of
+from headcount_engine.lanes.montgomery import (
+    DIGITS,
+    MODULUS_WORDS,
+    SCRATCH,
+    difference,
+    digits_of,
+    power,
+    words_of,
+)
 from headcount_engine.lanes.sha384 import BLOCK_WORDS, DIGEST_WORDS, PADDING, compress
 
 SIGNATURE_BYTES = 256
@@ -26,10 +34,8 @@ _ONE_IN = 19
 _HASH_IN = 25
 _MASKS = -(-_DB_WORDS // DIGEST_WORDS)
 
-# The key and the scratch, in vectors
-KEY_VECTORS = 2 * DIGITS + 1
-_WORK_VECTORS = SCRATCH + 2 * DIGITS + BLOCK_WORDS + DIGEST_WORDS
-SCRATCH_VECTORS = _WORK_VECTORS
+KEY_VECTORS = MODULUS_WORDS
+SCRATCH_VECTORS = SCRATCH + 2 * DIGITS + BLOCK_WORDS + DIGEST_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +57,15 @@ class _Hash:
 
 
 def sound(module: ir.Module) -> ir.Function:
-    """(answer, signatures, digests, key, scratch, groups): answer, a word, is zero if all of groups * LANES are good.
+    """(answer, signatures, digests, key, scratch, groups): the word at answer is zero if all are good.
 
-    key are KEY_VECTORS: n, R^2 mod n, -1/n mod 2^52; scratch are SCRATCH_VECTORS. Both, and nothing else,
-    begin at multiples of VECTOR_BYTES.
+    There are groups * LANES signatures and SHA-384 digests side by side. The key are modulus_words in all
+    lanes, the scratch SCRATCH_VECTORS; these two begin at multiples of VECTOR_BYTES.
     """
     raise_to_e, hash_block = power(module), compress(module)
     f = Function(module, "sound", 5, words=1)
     answer, signatures, digests, key, scratch, groups = f.parameters
-    modulus = Modulus(key, f.place(key, word(DIGITS)), f.place(key, word(2 * DIGITS)))
+    r_squared, inverse = f.place(key, word(DIGITS)), f.place(key, word(2 * DIGITS))
     s, m = f.place(scratch, word(SCRATCH)), f.place(scratch, word(SCRATCH + DIGITS))
     block = f.place(scratch, word(SCRATCH + 2 * DIGITS))
     digest = f.place(scratch, word(SCRATCH + 2 * DIGITS + BLOCK_WORDS))
@@ -67,17 +73,13 @@ def sound(module: ir.Module) -> ir.Function:
     wrong = f.register(ZERO)
     with f.loop(word(0), groups) as group:
         digits_of(f, _numbers(f, signatures, group, SIGNATURE_BYTES)[::-1], s)
-        _, is_below = difference(f, s, modulus.n)
-        f.build.call(raise_to_e, [m, s, modulus.n, modulus.r_squared, modulus.inverse, scratch])
+        _, is_below = difference(f, s, key)
+        f.build.call(raise_to_e, [m, s, key, r_squared, inverse, scratch])
         message_hash = _numbers(f, digests, group, DIGEST_BYTES)
         flaws = _flaws(f, sha384, words_of(f, m, _WORDS)[::-1], message_hash)
         for flaw in (f.exclusive_or(is_below, lanes(1)), *flaws):
             wrong.value = f.build.or_(wrong.value, flaw)
-    any_wrong = word(0)
-    for lane in range(LANES):
-        of_lane = f.build.extract_element(wrong.value, ir.Constant(ir.IntType(32), lane))
-        any_wrong = f.build.or_(any_wrong, of_lane)
-    f.build.store(any_wrong, f.build.gep(answer, [word(0)], source_etype=WORD))
+    f.build.store(f.any_lane(wrong.value), f.build.gep(answer, [word(0)], source_etype=WORD))
     return f.end()
 
 

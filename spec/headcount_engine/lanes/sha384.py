@@ -36,7 +36,7 @@ def compress(module: ir.Module) -> ir.Function:
     """(digest, block): the first six words of the hash after one block, which is overwritten."""
     table = ir.GlobalVariable(module, ir.ArrayType(ir.IntType(64), _ROUNDS), "sha384_constants")
     table.global_constant = True
-    table.initializer = ir.Constant(table.value_type, CONSTANTS)
+    table.initializer = ir.Constant(table.value_type, CONSTANTS)  # pyright: ignore[reportAttributeAccessIssue]
     f = Function(module, "sha384", 2)
     digest, block = f.parameters
     state = [f.register(lanes(value)) for value in INITIAL]
@@ -57,9 +57,7 @@ def compress(module: ir.Module) -> ir.Function:
     return f.end()
 
 
-def _rounds(
-    f: Function, state: list[Register], schedule: list[Register], table: Value, first: Value
-) -> None:
+def _rounds(f: Function, state: list[Register], schedule: list[Register], table: Value, first: Value) -> None:
     """Sixteen rounds, the first with this number."""
     a, b, c, d, e, f_, g, h = (register.value for register in state)
     for i, register in enumerate(schedule):
