@@ -50,7 +50,7 @@ class Vectors:
         self._patience = patience  # signatures; not exact where threads count at the same time
         self._lock = threading.Lock()
         self._is_tried = False
-        self._engine: ManyEngine | None = None
+        self.engine: ManyEngine | None = None  # once it is made
 
     def checker(self, key: VerifyingKey) -> Check:
         """A check for one thread that may verify very many signatures; which of them is wrong is not told."""
@@ -74,14 +74,14 @@ class Vectors:
         with self._lock:
             if not self._is_tried:
                 self._is_tried = True
-                self._engine = self._tried()
-            return self._engine
+                self.engine = self._tried()
+            return self.engine
 
     def _tried(self) -> ManyEngine | None:
         try:
             engine = self._make()
             selftest.check_many(engine.checker(selftest.key().public))
-        except (ImportError, OSError, ProtocolError) as exc:
+        except (ImportError, OSError, RuntimeError, ProtocolError) as exc:
             _log.info("signatures are verified one by one: %s", exc)
             return None
         _log.info("signatures are verified by %s", engine.name)
