@@ -61,8 +61,8 @@ class Vectors:
             nonlocal many
             if many is not None:
                 return many(digests, sigs)
-            if self._patience < 0:
-                engine = self._made()
+            if self._patience < 0 or self.engine is not None:
+                engine = self.made()
                 many = few if engine is None else engine.checker(key.public)
                 return many(digests, sigs)
             self._patience -= len(sigs)
@@ -70,7 +70,8 @@ class Vectors:
 
         return check
 
-    def _made(self) -> ManyEngine | None:
+    def made(self) -> ManyEngine | None:
+        """The engine, made now if it was not; None if there is none for this machine."""
         with self._lock:
             if not self._is_tried:
                 self._is_tried = True
@@ -89,6 +90,11 @@ class Vectors:
 
 
 _OURS = Vectors(lanes, PATIENCE)
+
+
+def prepare() -> None:
+    """Make the engine now: very many signatures are to come, here or in processes that are forked from this one."""
+    _OURS.made()
 
 
 def checker(key: VerifyingKey) -> Check:
