@@ -72,10 +72,10 @@ def sound(module: ir.Module) -> ir.Function:
     sha384 = _Hash(f, hash_block, block, digest)
     wrong = f.register(ZERO)
     with f.loop(word(0), groups) as group:
-        digits_of(f, _numbers(f, signatures, group, SIGNATURE_BYTES)[::-1], s)
+        digits_of(f, _read(f, signatures, group, SIGNATURE_BYTES, m)[::-1], s)
         _, is_below = difference(f, s, key)
         f.build.call(raise_to_e, [m, s, key, r_squared, inverse, scratch])
-        message_hash = _numbers(f, digests, group, DIGEST_BYTES)
+        message_hash = _read(f, digests, group, DIGEST_BYTES, scratch)
         flaws = _flaws(f, sha384, words_of(f, m, _WORDS)[::-1], message_hash)
         for flaw in (f.exclusive_or(is_below, lanes(1)), *flaws):
             wrong.value = f.build.or_(wrong.value, flaw)
@@ -83,10 +83,12 @@ def sound(module: ir.Module) -> ir.Function:
     return f.end()
 
 
-def _numbers(f: Function, base: Value, group: Value, stride: int) -> list[Value]:
-    """The 64-bit words of a group of byte strings of this length, in their order."""
+def _read(f: Function, base: Value, group: Value, stride: int, out: Value) -> list[Value]:
+    """The 64-bit words of a group of byte strings of this length, in their order, by way of vectors at out."""
     first = f.build.mul(group, word(LANES * stride))
-    return [f.load_big_endian(base, f.build.add(first, word(at)), stride) for at in range(0, stride, 8)]
+    with f.loop(word(0), word(stride // 8)) as i:
+        f.store(f.load_big_endian(base, f.build.add(first, f.build.mul(i, word(8))), stride), out, i)
+    return [f.load(out, word(i)) for i in range(stride // 8)]
 
 
 def _flaws(f: Function, sha384: _Hash, encoded: list[Value], message_hash: list[Value]) -> list[Value]:

@@ -41,17 +41,15 @@ def compress(module: ir.Module) -> ir.Function:
     digest, block = f.parameters
     state = [f.register(lanes(value)) for value in INITIAL]
     schedule = [f.register(f.load(block, word(i))) for i in range(BLOCK_WORDS)]
-    last = _ROUNDS - BLOCK_WORDS
-    with f.loop(word(0), word(last // BLOCK_WORDS)) as sixteen:
+    with f.loop(word(0), word(_ROUNDS // BLOCK_WORDS)) as sixteen:
         _rounds(f, state, schedule, table, f.build.mul(sixteen, word(BLOCK_WORDS)))
-        for i in range(BLOCK_WORDS):
+        for i in range(BLOCK_WORDS):  # of the next sixteen, in vain at the end
             schedule[i].value = f.sum(
                 schedule[i].value,
                 _little_sigma(f, schedule[(i + 1) % BLOCK_WORDS].value, 1, 8, 7),
                 schedule[(i + 9) % BLOCK_WORDS].value,
                 _little_sigma(f, schedule[(i + 14) % BLOCK_WORDS].value, 19, 61, 6),
             )
-    _rounds(f, state, schedule, table, word(last))
     for i in range(DIGEST_WORDS):
         f.store(f.sum(state[i].value, lanes(INITIAL[i])), digest, word(i))
     return f.end()
