@@ -93,7 +93,7 @@ _OURS = Vectors(lanes, PATIENCE)
 
 
 def prepare() -> None:
-    """Make the engine now: very many signatures are to come, here or in processes that are forked from this one."""
+    """Make the engine now: very many are to come, here or in processes that are forked from this one."""
     _OURS.made()
 
 

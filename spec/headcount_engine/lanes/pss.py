@@ -84,7 +84,7 @@ def sound(module: ir.Module) -> ir.Function:
 
 
 def _read(f: Function, base: Value, group: Value, stride: int, out: Value) -> list[Value]:
-    """The 64-bit words of a group of byte strings of this length, in their order, by way of vectors at out."""
+    """The 64-bit words of a group of byte strings of this length, in order; they are at out too."""
     first = f.build.mul(group, word(LANES * stride))
     with f.loop(word(0), word(stride // 8)) as i:
         f.store(f.load_big_endian(base, f.build.add(first, f.build.mul(i, word(8))), stride), out, i)
