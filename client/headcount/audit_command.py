@@ -105,7 +105,7 @@ def audit_command(
         return
     other = nullcontext(None) if quiet else terminal.progress("fetching")
     with (
-        _workers(cluster, jobs) as executor,
+        _workers(cluster, jobs, resume) as executor,
         _source(target, cluster) as source,
         other as fetching,
         bar as shown,
@@ -164,10 +164,17 @@ def _check_usage(
         raise click.UsageError("--resume is of a whole audit: it does not go with --since or --scope")
 
 
-def _workers(cluster: str | None, jobs: int | None) -> AbstractContextManager[Executor | None]:
+LARGE_STATE = 64 * 1024 * 1024  # bytes: of four million pledges
+
+
+def _workers(
+    cluster: str | None, jobs: int | None, resume: Path | None
+) -> AbstractContextManager[Executor | None]:
     if cluster is not None:
         return dask(cluster)
-    return processes(cores() if jobs is None else jobs)
+    # What a large ledger has grown by is likely to be much too, and that it is large is known already.
+    many = resume is not None and resume.exists() and resume.stat().st_size > LARGE_STATE
+    return processes(cores() if jobs is None else jobs, many)
 
 
 @contextmanager

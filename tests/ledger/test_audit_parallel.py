@@ -20,7 +20,9 @@ import crowds
 import ledgers
 import manifests
 import parts
-from headcount_ledger.audit import AuditReport, Receipt, audit, spent
+from engines import LANES
+from headcount_engine import many
+from headcount_ledger.audit import AuditReport, Receipt, audit, scan, spent
 from headcount_ledger.audit.pool import dask, processes
 from headcount_ledger.audit.scan import scan_unit
 from headcount_ledger.audit.scopes import CountedPledge, ScopeRecount
@@ -93,6 +95,34 @@ def test_every_executor_gives_the_same_report(pool: Executor) -> None:
         with ThreadPoolExecutor(3) as threads:
             assert text(audit(ledger.fetch, ledger.policy, executor=threads)) == alone, name
         assert ('"ok": true' in alone) == (name == "whole"), name
+
+
+def test_signatures_verified_by_vectors_give_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts.require(find_spec("llvmlite"), "llvmlite")
+    if not LANES:
+        pytest.skip("this processor has no AVX-512 IFMA")
+    expected = {name: text(audit(ledger.fetch, ledger.policy)) for name, ledger in damaged()}
+    vectors = many.Vectors(lambda: LANES[0], patience=-1)
+    monkeypatch.setattr(many, "_OURS", vectors)
+    scan._scope.cache_clear()  # of the checkers that were made before
+    try:
+        found = {name: text(audit(ledger.fetch, ledger.policy)) for name, ledger in damaged()}
+    finally:
+        scan._scope.cache_clear()
+    assert vectors.engine is LANES[0]
+    assert found == expected
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_what_very_many_signatures_take_is_made_before_processes_are_forked(many: bool) -> None:
+    parts.require(find_spec("llvmlite"), "llvmlite")
+    program = f"""
+from headcount_ledger.audit.pool import processes
+with processes(2, many={many}) as pool:
+    print(pool.submit(eval, "__import__('headcount_engine.many').many._OURS.engine is not None").result())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(many and bool(LANES))
 
 
 @pytest.mark.parametrize("style", ["host", "operator"])

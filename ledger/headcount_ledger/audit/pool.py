@@ -20,6 +20,7 @@ from headcount_spec.errors import ConfigurationError, UnavailableError
 
 CONNECT_S = 20
 _LOADED = ["headcount_ledger.audit.scan", "headcount_ledger.audit.survey"]
+_COMPILED = ["headcount_ledger.audit.compiled"]
 
 
 def cores() -> int:
@@ -35,26 +36,27 @@ class _Processes(ProcessPoolExecutor):
 
 
 @contextmanager
-def processes(jobs: int) -> Iterator[Executor | None]:
+def processes(jobs: int, many: bool = False) -> Iterator[Executor | None]:
     """So many processes, started when there is work; None for one job, which this process does.
 
-    What they need is loaded from now on, while this process goes on.
+    What they need is loaded from now on, while this process goes on; with many, vector code is compiled too,
+    which otherwise each process does when it has verified many signatures.
     """
     if jobs <= 1:
         yield None
         return
-    pool = _Processes(jobs, mp_context=_context(), initializer=_follow_parent)
+    pool = _Processes(jobs, mp_context=_context(many), initializer=_follow_parent)
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _context() -> BaseContext:
+def _context(many: bool) -> BaseContext:
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(_LOADED)
+    context.set_forkserver_preload(_LOADED + (_COMPILED if many else []))
     forkserver.ensure_running()
     return context
 

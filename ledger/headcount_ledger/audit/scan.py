@@ -14,7 +14,7 @@ from functools import lru_cache
 from hashlib import sha256, sha384
 from itertools import groupby
 
-from headcount_engine import acceptance
+from headcount_engine import acceptance, many
 from headcount_engine.engine import Check
 from headcount_engine.portable import Portable
 from headcount_ledger.audit.ahead import ahead
@@ -202,7 +202,7 @@ def _scope(raw: bytes, thread: int) -> tuple[ScopeId, _Scope]:
     verifier = acceptance.ScopeVerifier(manifest)
     portable = Portable()
     keys = tuple(
-        _Key(key.checker(), portable.load_public_key(key.public).checker(), tail)
+        _Key(many.checker(key), portable.load_public_key(key.public).checker(), tail)
         for key, tail in verifier.keys
     )
     length = _FIRST_AT + len(keys) * AUTHENTICATOR_BYTES
