@@ -40,6 +40,7 @@ from headcount_spec.scope import NO_SEALED_HASH, Manifest  # noqa: E402
 CACHE = ROOT / "bench" / "cache"
 PLEDGE_BYTES = 357
 _CHUNK = 2000
+_TABLES = 2  # version of the ledger's tables: a kept ledger of other tables is of no use
 
 
 @cache
@@ -125,7 +126,7 @@ def fill(config: LedgerConfig, entries: Iterator[bytes]) -> None:
 
 def spent_ledger(number: int) -> LedgerConfig:
     """A ledger with so many rows in its spent set, made once and kept; ten million are 2 GB."""
-    folder = CACHE / f"spent-{number}"
+    folder = CACHE / f"spent-{_TABLES}-{number}"
     if not folder.exists():
         print(f"spending {number} nullifiers …", file=sys.stderr, flush=True)
         made = Path(tempfile.mkdtemp(dir=CACHE))

@@ -7,22 +7,23 @@ the disk and hashes them again. A flipped bit must never get under a signed root
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from operator import lt
+from typing import Protocol
 
 from headcount_ledger.head import Head
 from headcount_ledger.pending import NewObjects, PendingObjects
 from headcount_ledger.sealed import PlacedNotice
-from headcount_spec import merkle
+from headcount_spec import merkle, pledge
 from headcount_spec.batch import PLEDGE_RANK, Key, check_keys, sort_key
 from headcount_spec.entry import Entry, parse_entry
 from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError
-from headcount_spec.merkle import CompactRange, LeafHash, RootHash, leaf_hash
-from headcount_spec.pledge import Pledge
+from headcount_spec.merkle import LeafHash, RootHash, leaf_hash
+from headcount_spec.pledge import Nullifier, read_nullifier
 from headcount_spec.quotas import option_rows
 from headcount_spec.scope import MAX_OPTIONS, ScopeId
-from headcount_spec.seal import Seal, chain_extend
+from headcount_spec.seal import Seal, chain_extend, chain_over
 from headcount_spec.tile import (
     TILE_WIDTH,
     Bundle,
@@ -76,20 +77,19 @@ class TreeExtension:
         self.size = head.size
         self.chain = head.chain
 
-    def extend(self, entries: Iterable[tuple[bytes, LeafHash]]) -> None:
-        """Add entries with their leaf hashes."""
-        for tile, data in self._builder.extend(self._leaves(entries)):
+    def extend(self, entries: Sequence[bytes], hashes: Sequence[LeafHash]) -> None:
+        """Add entries with their leaf hashes, as many of the one as of the other."""
+        first = self.size - len(self._entries)  # index of the first that is in no bundle yet
+        self._entries += entries
+        self.size += len(entries)
+        self.chain = chain_over(self.chain, hashes)
+        whole = len(self._entries) - len(self._entries) % TILE_WIDTH
+        for at in range(0, whole, TILE_WIDTH):
+            bundle = encode_bundle(self._entries[at : at + TILE_WIDTH])
+            self._objects.add(Bundle((first + at) // TILE_WIDTH).path, bundle)
+        del self._entries[:whole]
+        for tile, data in self._builder.extend(hashes):
             self._objects.add(tile.path, data)
-
-    def _leaves(self, entries: Iterable[tuple[bytes, LeafHash]]) -> Iterator[LeafHash]:
-        for entry, hash in entries:
-            self._entries.append(entry)
-            self.size += 1
-            if len(self._entries) == TILE_WIDTH:
-                self._objects.add(Bundle(self.size // TILE_WIDTH - 1).path, encode_bundle(self._entries))
-                self._entries.clear()
-            self.chain = chain_extend(self.chain, hash)
-            yield hash
 
     def finish(self) -> None:
         """Write the partial tiles and the partial bundle at the right edge."""
@@ -109,7 +109,19 @@ def overlay(objects: PendingObjects, fetch: Fetch) -> Fetch:
     return read
 
 
-def check_batch(head: Head, batch: Batch, objects: PendingObjects, fetch: Fetch) -> None:
+class Follower(Protocol):
+    """Is shown every new entry while the batch is checked, in their order."""
+
+    def take_pledges(self, entries: Sequence[bytes], nullifiers: Sequence[Nullifier]) -> None:
+        """The next pledges, and the nullifier of each."""
+        ...
+
+    def take(self, entry: Entry, hash: LeafHash, index: int) -> None:
+        """The next entry that is no pledge, its hash and its leaf index."""
+        ...
+
+
+def check_batch(head: Head, batch: Batch, objects: PendingObjects, fetch: Fetch, follower: Follower) -> None:
     """Hash the bytes that are about to be published again, and compare everything with what was built.
 
     Raises:
@@ -118,33 +130,24 @@ def check_batch(head: Head, batch: Batch, objects: PendingObjects, fetch: Fetch)
     if objects.digest() != batch.objects:
         raise CorruptionError("the batch's file reads back with other bytes")
     try:
-        hashes = _check_entries(head, batch, objects, fetch)
+        hashes = _check_entries(head, batch, objects, fetch, follower)
+        if TileReader(fetch, head.size).root() != head.root:
+            raise CorruptionError("the published tiles do not lead to the root of the head")
         _check_tiles(batch, objects, fetch, hashes)
-        tree = _range(fetch, head.size)
+        # Every new hash of these tiles was made again just now, from the entries up.
+        root = TileReader(overlay(objects, fetch), batch.size).root()
     except (MalformedError, NotFoundError) as exc:
         raise CorruptionError(f"the built batch is damaged: {exc}") from exc
-    if tree.root() != head.root:
-        raise CorruptionError("the published tiles do not lead to the root of the head")
-    tree.extend(hashes)
-    if tree.size != batch.size or tree.root() != batch.root:
+    if batch.old_size + len(hashes) != batch.size or root != batch.root:
         raise CorruptionError("the built tiles lead to another root than the entries")
 
 
-def _range(fetch: Fetch, size: int) -> CompactRange:
-    """The compact range of the published tree."""
-    reader = TileReader(fetch, size)
-    hashes, start = [], 0
-    for level in reversed(range(size.bit_length())):
-        if size >> level & 1:
-            hashes.append(reader.hash(level, start >> level))
-            start += 1 << level
-    return CompactRange.from_hashes(size, hashes)
-
-
-def _check_entries(head: Head, batch: Batch, objects: PendingObjects, fetch: Fetch) -> list[LeafHash]:
+def _check_entries(
+    head: Head, batch: Batch, objects: PendingObjects, fetch: Fetch, follower: Follower
+) -> list[LeafHash]:
     """The leaf hashes of the batch's entries, hashed from the bundles."""
     published = TileReader(fetch, batch.old_size)
-    check = _EntryCheck(head)
+    check = _EntryCheck(head, follower)
     hashes: list[LeafHash] = []
     for bundle in new_bundles(batch.old_size, batch.size):
         entries = decode_bundle(objects.read(bundle.path), bundle.width)
@@ -162,27 +165,51 @@ def _check_entries(head: Head, batch: Batch, objects: PendingObjects, fetch: Fet
 class _EntryCheck:
     """Follows the entries of one batch as they stand in the bundles."""
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, follower: Follower) -> None:
         self._head = head
+        self._follower = follower
+        self._index = head.size
         self._chain = self._before_last = head.chain
         self._pledges = 0
-        self._last: list[Entry] = []
-        self._last_keys: list[Key] = []
+        self._last: Entry | None = None
+        self._last_key: Key = (0, b"", 0)
         self._last_hash = LeafHash(bytes(32))
 
     def take(self, entries: list[bytes], hashes: list[LeafHash]) -> None:
         """The next entries and their hashes."""
-        parsed = [parse_entry(entry) for entry in entries]
-        keys = self._last_keys + [sort_key(entry) for entry in parsed]
-        if check_keys(keys) is not None:
-            raise CorruptionError("the batch is not in order")
-        # In order, so that a nullifier that stands twice stands beside itself.
-        if any(one == next_ and one[0] == PLEDGE_RANK for one, next_ in pairwise(keys)):
-            raise CorruptionError("a nullifier stands twice in the batch")
-        self._pledges += sum(isinstance(entry, Pledge) for entry in parsed)
-        for hash in hashes:
-            self._before_last, self._chain = self._chain, chain_extend(self._chain, hash)
-        self._last, self._last_keys, self._last_hash = parsed[-1:], keys[-1:], hashes[-1]
+        nullifiers = self._take_pledges(entries)
+        for entry, hash in zip(entries[len(nullifiers) :], hashes[len(nullifiers) :], strict=True):
+            self._last = parse_entry(entry)
+            key = sort_key(self._last)
+            if check_keys([self._last_key, key]) is not None:
+                raise CorruptionError("the batch is not in order")
+            self._last_key = key
+            self._follower.take(self._last, hash, self._index)
+            self._index += 1
+        self._before_last = chain_over(self._chain, hashes[:-1])
+        self._chain, self._last_hash = chain_extend(self._before_last, hashes[-1]), hashes[-1]
+
+    def _take_pledges(self, entries: list[bytes]) -> list[Nullifier]:
+        """The nullifiers of the pledges that stand before everything else."""
+        nullifiers = []
+        for entry in entries:
+            if entry[:2] != pledge.HEADER:
+                break
+            nullifiers.append(read_nullifier(entry))
+        if nullifiers:
+            first: Key = (PLEDGE_RANK, nullifiers[0], 0)
+            if check_keys([self._last_key, first]) is not None:
+                raise CorruptionError("the batch is not in order")
+            # In order, so that a nullifier that stands twice stands beside itself.
+            if first == self._last_key or not all(map(lt, nullifiers, nullifiers[1:])):
+                twice = first == self._last_key or len(set(nullifiers)) < len(nullifiers)
+                fault = "a nullifier stands twice in the batch" if twice else "the batch is not in order"
+                raise CorruptionError(fault)
+            self._last, self._last_key = None, (PLEDGE_RANK, nullifiers[-1], 0)
+            self._follower.take_pledges(entries[: len(nullifiers)], nullifiers)
+            self._pledges += len(nullifiers)
+            self._index += len(nullifiers)
+        return nullifiers
 
     def finish(self, batch: Batch, totals: bytes) -> None:
         """Compare the seal with the entries before it."""
@@ -199,7 +226,7 @@ class _EntryCheck:
             totals=hashlib.sha256(totals).digest(),
             chain=self._before_last,
         )
-        if self._last != [expected] or batch.pledges != self._pledges or batch.day < head.day:
+        if self._last != expected or batch.pledges != self._pledges or batch.day < head.day:
             raise CorruptionError("the seal does not fit the batch")
         if self._last_hash != batch.seal or self._chain != batch.chain:
             raise CorruptionError("the chain does not fit the batch")
@@ -212,14 +239,14 @@ def _check_tiles(batch: Batch, objects: PendingObjects, fetch: Fetch, hashes: li
     for tile in new_tiles(batch.old_size, batch.size):
         first = tile.index * TILE_WIDTH
         known = max(0, (batch.old_size >> 8 * tile.level) - first)
-        expected = published.tile(tile.level, tile.index) if known else b""
-        for index in range(first + known, first + tile.width):
-            if tile.level == 0:
-                expected += hashes[index - batch.old_size]
-            else:
+        expected: list[bytes] = [published.tile(tile.level, tile.index)] if known else []
+        if tile.level == 0:
+            expected += hashes[first + known - batch.old_size : first + tile.width - batch.old_size]
+        else:
+            for index in range(first + known, first + tile.width):
                 below = extended.tile(tile.level - 1, index)
-                expected += merkle.root([below[i : i + 32] for i in range(0, len(below), 32)])
-        if objects.read(tile.path) != expected:
+                expected.append(merkle.root([below[i : i + 32] for i in range(0, len(below), 32)]))
+        if objects.read(tile.path) != b"".join(expected):
             raise CorruptionError(f"{tile.path} does not fit what is below it")
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import islice
+from operator import itemgetter
 
 from sqlalchemy import Connection
 
@@ -21,22 +23,23 @@ from headcount_ledger import sealed, taking
 from headcount_ledger.building import Batch
 from headcount_ledger.head import Head
 from headcount_ledger.pending import PendingObjects
-from headcount_spec import pledge
-from headcount_spec.entry import parse_entry
+from headcount_spec.entry import Entry, parse_entry
 from headcount_spec.errors import CorruptionError, MalformedError, NotFoundError, UnknownKeyError
 from headcount_spec.merkle import EMPTY_ROOT, LeafHash, leaf_hash
 from headcount_spec.notice import Notice, author, manifest_of
+from headcount_spec.pledge import Nullifier
 from headcount_spec.quotas import option_id
 from headcount_spec.revision import Revision
 from headcount_spec.scope import MAX_OPTIONS, WITHDRAWN, ScopeId
 from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
-from headcount_spec.tile import TILE_WIDTH, Fetch, TileReader, decode_bundle, new_bundles
+from headcount_spec.tile import Fetch, TileReader
 from headcount_spec.totals import decode_totals, totals_path
 
 Totals = dict[ScopeId, tuple[int, int]]
 
-# The fixed part of a pledge (headcount_spec.pledge): scope, choice, revision key, sealed hash.
-_PLEDGE = struct.Struct(">2x32sH32s32s")
+# Of the fixed part of a pledge (headcount_spec.pledge): scope, choice, revision key.
+_PLEDGE = struct.Struct(">2x32sH32s")
+_SCOPE_AND_CHOICE = itemgetter(1, 2)
 
 
 def check_head(head: Head, origin: str, fetch: Fetch) -> Seal | None:
@@ -63,24 +66,6 @@ def check_head(head: Head, origin: str, fetch: Fetch) -> Seal | None:
     return seal
 
 
-def check_effects(
-    tx: Connection, head: Head, last: Seal | None, batch: Batch, objects: PendingObjects, fetch: Fetch
-) -> None:
-    """Compare what the commit will write with the entries of the built batch.
-
-    last is the seal that ``check_head`` gave.
-
-    Raises:
-        CorruptionError: a staged row, a count or a scope's terms say something else than the entries.
-    """
-    try:
-        totals = _totals_before(last, fetch)
-        _Effects(tx, head, batch, totals).take(_entries(batch, objects))
-        _check_totals(totals, batch, objects)
-    except (MalformedError, NotFoundError) as exc:
-        raise CorruptionError(f"the built batch is damaged: {exc}") from exc
-
-
 def _totals_before(last: Seal | None, fetch: Fetch) -> Totals:
     if last is None:
         return {}
@@ -100,41 +85,56 @@ def _check_totals(expected: Totals, batch: Batch, objects: PendingObjects) -> No
         raise CorruptionError("the counts to be stored are not those to be published")
 
 
-def _entries(batch: Batch, objects: PendingObjects) -> Iterator[bytes]:
-    """The new entries as they will be published, the seal last."""
-    for bundle in new_bundles(batch.old_size, batch.size):
-        entries = decode_bundle(objects.read(bundle.path), bundle.width)
-        yield from entries[max(0, batch.old_size - bundle.index * TILE_WIDTH) :]
+class Effects:
+    """Compares what the commit will write with the entries of the built batch, while these are checked.
 
+    A ``Follower`` of ``building.check_batch``: walks through the rows that the entries came from.
 
-class _Effects:
-    """Walks through the entries beside the rows that they came from."""
+    Raises, as all its methods:
+        CorruptionError: a staged row, a count or a scope's terms say something else than the entries.
+    """
 
-    def __init__(self, tx: Connection, head: Head, batch: Batch, totals: Totals) -> None:
+    def __init__(self, tx: Connection, last: Seal | None, batch: Batch, fetch: Fetch) -> None:
+        """last is the seal that ``check_head`` gave."""
         self._tx = tx
         self._batch = batch
-        self._index = head.size
-        self._totals = totals  # brought up to date on the way
+        try:
+            self._totals = _totals_before(last, fetch)  # brought up to date on the way
+        except (MalformedError, NotFoundError) as exc:
+            raise CorruptionError(f"the published totals are damaged: {exc}") from exc
+        self._gross: Counter[tuple[ScopeId, int]] = Counter()  # new pledges by scope and choice
         self._pledges = taking.spent_by(tx, batch.number)
         self._revisions = taking.revisions(tx, batch.number)
         self._notices = iter(batch.notices)
         self._has_quotas: dict[ScopeId, bool] = {}
 
-    def take(self, entries: Iterator[bytes]) -> None:
-        """All entries of the batch, pledges first."""
-        gross: Counter[tuple[ScopeId, int]] = Counter()
-        for data in entries:
-            if data.startswith(pledge.HEADER):
-                gross[self._take_pledge(data)] += 1
-            else:
-                self._take_other(data)
-            self._index += 1
-        for (scope, choice), number in gross.items():
-            before = self._totals.get(scope, (0, 0))
-            self._totals[scope] = before[0] + number, before[1] + number
-            self._count_option(scope, choice, number)
-        if any(next(rest, None) is not None for rest in (self._pledges, self._revisions, self._notices)):
-            raise CorruptionError("the batch leaves out what was planned for it")
+    def take_pledges(self, entries: Sequence[bytes], nullifiers: Sequence[Nullifier]) -> None:
+        """The next pledges."""
+        fields = map(_PLEDGE.unpack_from, entries)
+        said = [(name, *row) for name, row in zip(nullifiers, fields, strict=True)]
+        if list(islice(self._pledges, len(said))) != said:
+            raise CorruptionError("a staged pledge says something else than its entry")
+        self._gross.update(map(_SCOPE_AND_CHOICE, said))
+
+    def take(self, entry: Entry, hash: LeafHash, index: int) -> None:
+        """The next of the other entries."""
+        if isinstance(entry, Revision):
+            self._take_revision(entry, hash)
+        elif isinstance(entry, Notice):
+            self._take_notice(entry, hash, index)
+
+    def finish(self, objects: PendingObjects) -> None:
+        """Nothing more comes: compare the counts."""
+        try:
+            for (scope, choice), number in self._gross.items():
+                before = self._totals.get(scope, (0, 0))
+                self._totals[scope] = before[0] + number, before[1] + number
+                self._count_option(scope, choice, number)
+            if any(next(rest, None) is not None for rest in (self._pledges, self._revisions, self._notices)):
+                raise CorruptionError("the batch leaves out what was planned for it")
+            _check_totals(self._totals, self._batch, objects)
+        except (MalformedError, NotFoundError) as exc:
+            raise CorruptionError(f"the built batch is damaged: {exc}") from exc
 
     def _count_option(self, scope: ScopeId, choice: int, number: int) -> None:
         if scope not in self._has_quotas:
@@ -148,21 +148,6 @@ class _Effects:
         live = self._totals.pop(row, (0, 0))[1] + number
         if live:
             self._totals[row] = live, live
-
-    def _take_pledge(self, data: bytes) -> tuple[ScopeId, int]:
-        # It was parsed and hashed by check_batch; to do so again would cost a third of the sealing.
-        scope, choice, revision_key, sealed_hash = _PLEDGE.unpack_from(data)
-        nullifier = pledge.nonce(scope, choice, revision_key, sealed_hash)
-        if next(self._pledges, None) != (nullifier, scope, choice, revision_key):
-            raise CorruptionError("a staged pledge says something else than its entry")
-        return ScopeId(scope), choice
-
-    def _take_other(self, data: bytes) -> None:
-        entry = parse_entry(data)
-        if isinstance(entry, Revision):
-            self._take_revision(entry, leaf_hash(data))
-        elif isinstance(entry, Notice):
-            self._take_notice(entry, leaf_hash(data))
 
     def _take_revision(self, revision: Revision, hash: LeafHash) -> None:
         row = next(self._revisions, None)
@@ -178,10 +163,10 @@ class _Effects:
             if choice != WITHDRAWN:
                 self._count_option(revision.scope_id, choice, number)
 
-    def _take_notice(self, notice: Notice, hash: LeafHash) -> None:
+    def _take_notice(self, notice: Notice, hash: LeafHash, index: int) -> None:
         placed = next(self._notices, None)
         statement = notice.statement
-        said = (statement.scope, statement.seq, statement.type, hash, self._index)
+        said = (statement.scope, statement.seq, statement.type, hash, index)
         if (
             placed is None
             or (placed.scope, placed.seq, placed.type, placed.leaf_hash, placed.leaf_index) != said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -47,14 +47,16 @@ class Leaves:
         self.notices: list[PlacedNotice] = []
         self.manifests: dict[ScopeId, bytes] = {}
 
-    def entries(self) -> Iterator[tuple[bytes, LeafHash]]:
-        """All but the seal."""
+    def blocks(self) -> Iterator[tuple[Sequence[bytes], Sequence[LeafHash]]]:
+        """All entries but the seal, with their leaf hashes."""
         gross: Counter[ScopeId] = Counter()
-        for scope, hash, entry in taking.pledges(self._tx, self._batch):
-            gross[scope] += 1
-            if scope in self._with_quotas:
-                self._options[scope, int.from_bytes(entry[_CHOICE])] += 1
-            yield entry, hash
+        for scopes, hashes, entries in taking.pledges(self._tx, self._batch):
+            gross.update(scopes)
+            if not self._with_quotas.isdisjoint(scopes):
+                for scope, entry in zip(scopes, entries, strict=True):
+                    if scope in self._with_quotas:
+                        self._options[scope, int.from_bytes(entry[_CHOICE])] += 1
+            yield entries, hashes
         for scope, number in gross.items():
             self._change(scope, number, number)
         self.pledges = gross.total()
@@ -63,11 +65,12 @@ class Leaves:
             self._change(row.scope, 0, (row.before == WITHDRAWN) - (row.choice == WITHDRAWN))
             if row.scope in self._with_quotas:
                 self._move(row.scope, row.before, row.choice)
-            yield row.entry, row.leaf_hash
+            yield [row.entry], [row.leaf_hash]
         self._index += self.pledges + self.revisions
-        yield from self._notices()
+        for hash, entry in self._notices():
+            yield [entry], [hash]
 
-    def _notices(self) -> Iterator[tuple[bytes, LeafHash]]:
+    def _notices(self) -> Iterator[tuple[LeafHash, bytes]]:
         leaves: list[tuple[LeafHash, bytes, tuple[ScopeId, str, int, str]]] = []
         for row in taking.notices(self._tx, self._batch):
             leaves.append((row.leaf_hash, row.entry, (row.scope, row.author, row.seq, row.type)))
@@ -80,7 +83,7 @@ class Leaves:
         for hash, entry, place in sorted(leaves):
             self.notices.append(PlacedNotice(*place, hash, self._index))
             self._index += 1
-            yield entry, hash
+            yield hash, entry
 
     def _change(self, scope: ScopeId, gross: int, live: int) -> None:
         before = self._deltas.get(scope, (0, 0))

@@ -74,12 +74,16 @@ def check_tables(engine: Engine) -> None:
     """Refuse a database whose tables are not those of this version.
 
     Raises:
-        ConfigurationError: an older version has made it.
+        ConfigurationError: another version has made it.
     """
     with _reading(engine) as connection:
-        missing = schema.metadata.tables.keys() - set(inspect(connection).get_table_names())
-    if missing:
-        raise ConfigurationError(f"an older version has made this database: it has no table {min(missing)}")
+        found = inspect(connection).get_multi_columns()
+    there = {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
+    for name, table in schema.metadata.tables.items():
+        if there.get(name) != set(table.c.keys()):
+            raise ConfigurationError(
+                f"another version has made this database: its table {name} is not there or has other columns"
+            )
 
 
 def has_head(engine: Engine) -> bool:

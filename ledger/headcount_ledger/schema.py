@@ -73,11 +73,13 @@ frozen = _table(
 scopes = _table(
     "scopes",
     _hash("scope", primary_key=True),
-    Column("manifest", LargeBinary, nullable=False),
     Column("gross", BigInteger, nullable=False),
     Column("live", BigInteger, nullable=False),
     Column("is_open", Boolean, nullable=False),  # false from the moment its closing batch is planned
     Column("closed_in", BigInteger),  # batch of its closing notice
+    Column("joins", BigInteger),  # batch that is planned with what waited then, null if none is
+    # The long one is last: what stands behind it would be on another page, and is looked up for each pledge.
+    Column("manifest", LargeBinary, nullable=False),
 )
 
 # Live pledges at each option, of scopes whose terms have quotas; an option without any has no row.
@@ -110,7 +112,8 @@ spent = _table(
     postgresql_partition_by="HASH (nullifier)",  # the parts: postgresql.create_tables
 )
 
-# In the staged tables, batch is the batch that was planned with the row, null until then.
+# A batch that is planned takes all pledges of the scopes that join it but the late ones: nothing is
+# written into a row to plan with it.
 staged_pledges = _table(
     "staged_pledges",
     _hash("nullifier", primary_key=True),
@@ -119,9 +122,10 @@ staged_pledges = _table(
     _hash("revision_key"),
     Column("choice", Integer, nullable=False),
     Column("entry", LargeBinary, nullable=False),
-    Column("batch", BigInteger),
+    Column("is_late", Boolean, nullable=False),  # came after a batch was planned with its scope
 )
 
+# In the other two, batch is the batch that was planned with the row, null until then.
 staged_revisions = _table(
     "staged_revisions",
     _hash("nullifier", primary_key=True),
@@ -144,7 +148,7 @@ staged_notices = _table(
     Column("batch", BigInteger),
 )
 
-STAGED = (staged_pledges, staged_revisions, staged_notices)
+MARKED = (staged_revisions, staged_notices)
 
 # The batch between its building and its publication, where the database is PostgreSQL; see pending_tables.
 pending_metadata = MetaData()

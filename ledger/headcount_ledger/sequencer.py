@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from headcount_ledger import sealed, taking
 from headcount_ledger.building import Batch, TreeExtension, check_batch, completed, overlay, totals_file
-from headcount_ledger.effects import check_effects, check_head
+from headcount_ledger.effects import Effects, check_head
 from headcount_ledger.head import Head, load_head, mark_published, swap_head
 from headcount_ledger.history import check_published, checkpoint_path, previous_checkpoint
 from headcount_ledger.leaves import Leaves, Selection
@@ -143,8 +143,8 @@ class Sequencer:
                 for scope, number in waiting.items()
                 if scope in closing or (number >= terms[scope].min_batch and terms[scope].opens <= day)
             ]
-            taken = taking.plan(tx, batch, joining)
-        if not any(taken) and not closing:
+            takes_any = taking.plan(tx, batch, joining)
+        if not takes_any and not closing:
             return None
         return Selection(batch, day, tuple(closing))
 
@@ -153,7 +153,8 @@ class Sequencer:
         with self._pending.writer() as objects, self._store.read() as tx:
             extension = TreeExtension(head, self._storage.read, objects)
             leaves = Leaves(tx, head, selection, self._key)
-            extension.extend(leaves.entries())
+            for entries, hashes in leaves.blocks():
+                extension.extend(entries, hashes)
             totals = sealed.totals(tx)
             changed = leaves.changed(totals)
             options = sealed.options(tx)
@@ -175,7 +176,7 @@ class Sequencer:
                 chain=extension.chain,
             ).to_bytes()
             seal_hash = leaf_hash(seal)
-            extension.extend([(seal, seal_hash)])
+            extension.extend([seal], [seal_hash])
             extension.finish()
             digest = objects.finish()
         built = TileReader(overlay(self._pending.objects(), self._storage.read), extension.size)
@@ -202,10 +203,11 @@ class Sequencer:
     def check(self, head: Head, batch: Batch) -> None:
         """Read back what is about to be signed and hash it again, and what is about to be stored with it."""
         objects = self._pending.objects()
-        check_batch(head, batch, objects, self._storage.read)
         last = check_head(head, self._key.name, self._storage.read)
         with self._store.read() as tx:
-            check_effects(tx, head, last, batch, objects, self._storage.read)
+            effects = Effects(tx, last, batch, self._storage.read)
+            check_batch(head, batch, objects, self._storage.read, effects)
+            effects.finish(objects)
 
     # Step 4
 

@@ -81,23 +81,33 @@ def _value(table: Table, name: str) -> BindParameter[Any]:
 
 
 # Made once: building a statement costs more than running it.
-_STAGE_PLEDGE = _insert_where(
-    staged_pledges,
-    ("nullifier", "scope", "leaf_hash", "revision_key", "choice", "entry"),
-    exists().where(scopes.c.scope == _value(staged_pledges, "scope"), scopes.c.is_open),
-    ~exists().where(spent.c.nullifier == _value(staged_pledges, "nullifier")),
+_PLEDGE_COLUMNS = ("nullifier", "scope", "leaf_hash", "revision_key", "choice", "entry")
+_STAGE_PLEDGE = (
+    sqlite.insert(staged_pledges)
+    .from_select(
+        (*_PLEDGE_COLUMNS, "is_late"),
+        select(
+            *(_value(staged_pledges, name) for name in _PLEDGE_COLUMNS), scopes.c.joins.is_not(None)
+        ).where(
+            scopes.c.scope == _value(staged_pledges, "scope"),
+            scopes.c.is_open,
+            ~exists().where(spent.c.nullifier == _value(staged_pledges, "nullifier")),
+        ),
+    )
+    .on_conflict_do_nothing()
 )
 
 # Compiled once for the cursor: the six values of the row, then the scope and the nullifier again.
-_STAGE_PLEDGE_SQL = str(_STAGE_PLEDGE["sqlite"].compile(dialect=sqlite.dialect()))
+_STAGE_PLEDGE_SQL = str(_STAGE_PLEDGE.compile(dialect=sqlite.dialect()))
 
 # The same for all rows of a group at once: a server is asked once, however many there are.
 _STAGE_PLEDGES_SQL = """
-INSERT INTO staged_pledges (nullifier, scope, leaf_hash, revision_key, choice, entry)
-SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[], %s::integer[], %s::bytea[])
+INSERT INTO staged_pledges (nullifier, scope, leaf_hash, revision_key, choice, entry, is_late)
+SELECT row.*, scopes.joins IS NOT NULL
+FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[], %s::integer[], %s::bytea[])
     AS row (nullifier, scope, leaf_hash, revision_key, choice, entry)
-WHERE EXISTS (SELECT FROM scopes WHERE scopes.scope = row.scope AND scopes.is_open)
-    AND NOT EXISTS (SELECT FROM spent WHERE spent.nullifier = row.nullifier)
+JOIN scopes ON scopes.scope = row.scope AND scopes.is_open
+WHERE NOT EXISTS (SELECT FROM spent WHERE spent.nullifier = row.nullifier)
 ON CONFLICT DO NOTHING
 RETURNING leaf_hash
 """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
+    and_,
     delete,
     exists,
     func,
@@ -21,9 +24,12 @@ from sqlalchemy import (
 )
 
 from headcount_ledger import postgresql, sqlite
-from headcount_ledger.schema import STAGED, spent, staged_notices, staged_pledges, staged_revisions
+from headcount_ledger.schema import MARKED, scopes, spent, staged_notices, staged_pledges, staged_revisions
 from headcount_spec.errors import CorruptionError
+from headcount_spec.merkle import LeafHash
 from headcount_spec.scope import ScopeId
+
+_BLOCK = 1024  # rows that are read at once
 
 
 def waiting(tx: Connection) -> dict[ScopeId, int]:
@@ -51,47 +57,67 @@ def check(tx: Connection, known: Collection[ScopeId], waiting: Collection[ScopeI
         raise CorruptionError("a staged revision is of a pledge that is not in the ledger")
 
 
-def plan(tx: Connection, batch: int, joining: Sequence[ScopeId]) -> tuple[int, int, int]:
+def plan(tx: Connection, batch: int, joining: Sequence[ScopeId]) -> bool:
     """Mark what the batch takes: pledges of the joining scopes, revisions of what is in, all notices.
 
-    The numbers of pledges, revisions and notices. Marks of a batch that never was are wiped.
+    Whether that is anything; pledges wait in every scope that joins. Marks of a batch that never was are
+    wiped.
     """
-    for table in STAGED:
+    for table in MARKED:
         tx.execute(update(table).where(table.c.batch.is_not(None)).values(batch=None))
-    tx.execute(update(staged_pledges).where(staged_pledges.c.scope.in_(joining)).values(batch=batch))
-    tx.execute(
+    _forget_plan(tx)
+    tx.execute(update(scopes).where(scopes.c.scope.in_(joining)).values(joins=batch))
+    revisions = tx.execute(
         update(staged_revisions)
         .where(
             or_(
                 exists().where(spent.c.nullifier == staged_revisions.c.nullifier),
                 exists().where(
                     staged_pledges.c.nullifier == staged_revisions.c.nullifier,
-                    staged_pledges.c.batch == batch,
+                    _is_taken(batch),
                 ),
             )
         )
         .values(batch=batch)
     )
-    tx.execute(update(staged_notices).values(batch=batch))
-    counts = [
-        int(tx.execute(select(func.count()).select_from(table).where(table.c.batch == batch)).scalar_one())
-        for table in STAGED
-    ]
-    return counts[0], counts[1], counts[2]
+    notices = tx.execute(update(staged_notices).values(batch=batch))
+    return bool(joining or revisions.rowcount or notices.rowcount)
 
 
-def pledges(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
-    """(scope, leaf_hash, entry) in the order of the batch."""
+def _forget_plan(tx: Connection) -> None:
+    tx.execute(update(staged_pledges).where(staged_pledges.c.is_late).values(is_late=False))
+    tx.execute(update(scopes).where(scopes.c.joins.is_not(None)).values(joins=None))
+
+
+def _is_taken(batch: int) -> ColumnElement[bool]:
+    """That the batch takes a staged pledge, for statements that read."""
+    joined = select(scopes.c.scope).where(scopes.c.joins == batch)
+    return and_(~staged_pledges.c.is_late, staged_pledges.c.scope.in_(joined))
+
+
+def _is_one_of(tx: Connection, batch: int) -> ColumnElement[bool]:
+    """The same for those that write: where a query stands in its condition, SQLite deletes in two passes."""
+    joined = tx.execute(select(scopes.c.scope).where(scopes.c.joins == batch)).scalars().all()
+    return and_(~staged_pledges.c.is_late, staged_pledges.c.scope.in_(joined))
+
+
+def pledges(
+    tx: Connection, batch: int
+) -> Iterator[tuple[Sequence[ScopeId], Sequence[LeafHash], Sequence[bytes]]]:
+    """Scopes, leaf hashes and entries of many pledges at a time, in the order of the batch."""
     table = staged_pledges
     query = select(table.c.scope, table.c.leaf_hash, table.c.entry)
-    return _stream(tx, query.where(table.c.batch == batch).order_by(table.c.nullifier))
+    for rows in _blocks(tx, query.where(_is_taken(batch)).order_by(table.c.nullifier)):
+        of_scopes, hashes, entries = zip(*rows, strict=True)
+        yield of_scopes, hashes, entries
 
 
-def spent_by(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
+def spent_by(tx: Connection, batch: int) -> Iterator[tuple[Any, ...]]:
     """(nullifier, scope, choice, revision_key) that go into the spent set, in the order of the batch."""
     table = staged_pledges
     query = select(table.c.nullifier, table.c.scope, table.c.choice, table.c.revision_key)
-    return _stream(tx, query.where(table.c.batch == batch).order_by(table.c.nullifier))
+    blocks = _blocks(tx, query.where(_is_taken(batch)).order_by(table.c.nullifier))
+    return map(tuple, chain.from_iterable(blocks))
 
 
 def revisions(tx: Connection, batch: int) -> Iterator[Row[*tuple[Any, ...]]]:
@@ -123,7 +149,7 @@ def spend(tx: Connection, batch: int) -> tuple[int, int]:
         staged_pledges.c.choice,
         literal(0),
         null(),
-    ).where(staged_pledges.c.batch == batch)
+    ).where(_is_one_of(tx, batch))
     columns = [spent.c.nullifier, spent.c.scope, spent.c.leaf_hash, spent.c.revision_key]
     columns += [spent.c.choice, spent.c.serial, spent.c.revision_hash]
     number = tx.execute(
@@ -151,13 +177,27 @@ def spend(tx: Connection, batch: int) -> tuple[int, int]:
 
 def unstage(tx: Connection, batch: int) -> None:
     """Forget what the batch has taken."""
-    for table in STAGED:
+    tx.execute(delete(staged_pledges).where(_is_one_of(tx, batch)))
+    for table in MARKED:
         tx.execute(delete(table).where(table.c.batch == batch))
 
 
 def rewrite(tx: Connection) -> None:
-    """Write the pledges and revisions that remain again, sorted: their places told when they came."""
+    """Write the pledges and revisions that remain again, sorted: their places told when they came.
+
+    So did which of them were late.
+    """
+    _forget_plan(tx)
     (postgresql if tx.dialect.name == "postgresql" else sqlite).rewrite(tx)
+
+
+def _blocks(tx: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+    """The rows of a query that has numbers only for parameters, as the driver gives them.
+
+    SQLAlchemy would make bytes of bytes, value by value: half of what it costs to read a row.
+    """
+    text = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
+    return tx.exec_driver_sql(text, execution_options={"yield_per": _BLOCK}).partitions(_BLOCK)
 
 
 def _stream(tx: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:

@@ -15,7 +15,16 @@ from headcount_spec.scope import PLAIN, SEALED, WITHDRAWN, ScopeId
 from headcount_spec.terms import MAX_ISSUERS
 from headcount_spec.wire import Reader, u8, u16
 
-__all__ = ["AUTHENTICATOR_BYTES", "PLAIN", "SEALED", "WITHDRAWN", "Nullifier", "Pledge", "nonce"]
+__all__ = [
+    "AUTHENTICATOR_BYTES",
+    "PLAIN",
+    "SEALED",
+    "WITHDRAWN",
+    "Nullifier",
+    "Pledge",
+    "nonce",
+    "read_nullifier",
+]
 
 Nullifier = NewType("Nullifier", bytes)  # 32 bytes
 
@@ -33,6 +42,18 @@ def nonce(scope_id: bytes, choice: int, revision_key: bytes, sealed_hash: bytes)
     Protocol, Section 3. All byte strings are 32 bytes; 0 <= choice < 2^16.
     """
     return Nullifier(hashlib.sha256(DOMAIN + scope_id + u16(choice) + revision_key + sealed_hash).digest())
+
+
+def read_nullifier(data: bytes) -> Nullifier:
+    """The nullifier of an entry; what is malformed is refused as by ``Pledge.from_bytes``.
+
+    For whoever reads very many of them: no object is made.
+    """
+    n = data[_N_AT] if len(data) > _N_AT else 0
+    if data[:2] != HEADER or not 1 <= n <= MAX_ISSUERS or len(data) != _N_AT + 1 + n * AUTHENTICATOR_BYTES:
+        Pledge.from_bytes(data)
+    # What the nonce is over stands in the entry in the same order.
+    return Nullifier(hashlib.sha256(DOMAIN + data[2:_N_AT]).digest())
 
 
 # struct {

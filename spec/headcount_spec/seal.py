@@ -6,6 +6,7 @@ Whether a seal is true is the audit's question; here are its bytes and the runni
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headcount_spec.errors import MalformedError
@@ -26,6 +27,14 @@ def chain_extend(chain: bytes, leaf_hash: bytes) -> bytes:
     A seal's own leaf joins the chain after it: its field is over every leaf before it.
     """
     return hashlib.sha256(b"\x02" + chain + leaf_hash).digest()
+
+
+def chain_over(chain: bytes, leaf_hashes: Iterable[bytes]) -> bytes:
+    """The chain after these leaves, one after the other."""
+    digest = hashlib.sha256
+    for hash in leaf_hashes:
+        chain = digest(b"\x02" + chain + hash).digest()
+    return chain
 
 
 # struct {

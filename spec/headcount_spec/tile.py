@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from headcount_spec import wire
 from headcount_spec.errors import MalformedError, NotFoundError
@@ -187,6 +188,9 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
     """The bytes of a bundle of 1 to 256 entries of at most 65,535 bytes."""
     if not 1 <= len(entries) <= TILE_WIDTH:
         raise ValueError("a bundle is 1 to 256 wide")
+    if len(set(map(len, entries))) == 1:  # as in almost every bundle: in one go
+        prefix = wire.u16(len(entries[0]))
+        return prefix + prefix.join(entries)
     return b"".join(map(wire.opaque16, entries))
 
 
@@ -196,6 +200,11 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
     Raises:
         MalformedError: fewer or more entries, a truncated entry, trailing bytes.
     """
+    step = len(data) // width if width else 0
+    if step >= 2 and step * width == len(data):
+        high, low = divmod(step - 2, 256)
+        if high < 256 and data[::step] == bytes((high,)) * width and data[1::step] == bytes((low,)) * width:
+            return [data[at + 2 : at + step] for at in range(0, len(data), step)]  # all of one length
     # wire.Reader would cost an audit as much as the hashing.
     entries: list[bytes] = []
     start, end = 0, len(data)
@@ -349,23 +358,25 @@ class TileBuilder:
     def extend(self, leaf_hashes: Iterable[bytes]) -> Iterator[tuple[Tile, bytes]]:
         """Add leaf hashes and give the full tiles that they complete, each after those below it.
 
-        Lazy: a leaf hash is added when the iterator has passed it.
+        Lazy: leaf hashes are added when the iterator has passed the tile that they complete, the last
+        ones at its end.
         """
-        for leaf in leaf_hashes:
-            self._size += 1
-            node: bytes = leaf
+        leaves = iter(leaf_hashes)
+        while chunk := list(islice(leaves, TILE_WIDTH - self._size % TILE_WIDTH)):
+            self._size += len(chunk)
+            nodes = b"".join(chunk)
             level = 0
             while True:
                 if level == len(self._levels):
                     self._levels.append(bytearray())
                 hashes = self._levels[level]
-                hashes += node
+                hashes += nodes
                 if len(hashes) < TILE_BYTES:
                     break
                 data = bytes(hashes)
                 hashes.clear()
                 yield Tile(level, (self._size >> 8 * (level + 1)) - 1), data
-                node = root(_hashes(data))
+                nodes = root(_hashes(data))
                 level += 1
 
     def partial_tiles(self) -> list[tuple[Tile, bytes]]:

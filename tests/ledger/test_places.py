@@ -280,10 +280,19 @@ def test_a_sequencer_that_lost_its_connection_writes_nothing_over_its_successor(
         assert ledger.head().batches == 3
 
 
-def test_a_database_of_an_older_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE frozen",
+        "ALTER TABLE staged_pledges RENAME COLUMN is_late TO batch",
+        "ALTER TABLE scopes DROP COLUMN joins",
+        "ALTER TABLE spent ADD COLUMN since INTEGER",
+    ],
+)
+def test_a_database_of_another_version_is_refused(tmp_path: Path, change: str) -> None:
     with fakes.new_ledger(tmp_path) as ledger:
         config = ledger.config
         with ledger.store.write() as tx:
-            tx.exec_driver_sql("DROP TABLE frozen")
-    with pytest.raises(ConfigurationError, match="older version"):
+            tx.exec_driver_sql(change)
+    with pytest.raises(ConfigurationError, match="another version"):
         Ledger.open(config)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import re
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ import keys
 import manifests
 from headcount_spec import blind_rsa, spki
 from headcount_spec.errors import MalformedError
-from headcount_spec.pledge import Nullifier, Pledge, nonce
+from headcount_spec.pledge import Nullifier, Pledge, nonce, read_nullifier
 from headcount_spec.scope import ScopeId
 from mutations import spoilt_bytes
 
@@ -74,3 +75,19 @@ def test_a_pledge_is_read_as_written(pledge: Pledge) -> None:
 def test_any_bytes_are_a_pledge_or_malformed(data: bytes) -> None:
     with contextlib.suppress(MalformedError):
         assert Pledge.from_bytes(data).to_bytes() == data
+
+
+@given(pledges)
+def test_a_nullifier_is_read_as_a_pledge_says_it(pledge: Pledge) -> None:
+    assert read_nullifier(pledge.to_bytes()) == pledge.nullifier
+
+
+@given(spoilt_bytes(PLEDGE.to_bytes()))
+def test_a_nullifier_is_read_of_nothing_else(data: bytes) -> None:
+    try:
+        pledge = Pledge.from_bytes(data)
+    except MalformedError as exc:
+        with pytest.raises(MalformedError, match=re.escape(str(exc))):
+            read_nullifier(data)
+    else:
+        assert read_nullifier(data) == pledge.nullifier

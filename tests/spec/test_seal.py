@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from headcount_spec.errors import MalformedError
 from headcount_spec.merkle import leaf_hash
-from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
+from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_over, chain_start
 from mutations import spoilt_bytes
 
 SEAL = Seal(0, 0, 2, 2, 20000, GENESIS, GENESIS, GENESIS, b"\x01" * 32, b"\x02" * 32)
@@ -38,6 +38,9 @@ def test_the_chain_starts_at_the_origin_and_takes_every_leaf_hash() -> None:
     leaf = leaf_hash(b"entry")
     assert chain_start("ledger.example") == start
     assert chain_extend(start, leaf) == hashlib.sha256(b"\x02" + start + leaf).digest()
+    other = leaf_hash(b"another")
+    assert chain_over(start, [leaf, other]) == chain_extend(chain_extend(start, leaf), other)
+    assert chain_over(start, []) == start
 
 
 @given(seals())

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import reference_merkle as reference
-from headcount_spec import merkle, tile
+from headcount_spec import merkle, tile, wire
 from headcount_spec.errors import MalformedError, NotFoundError
 from headcount_spec.tile import Bundle, Tile, TileBuilder, TileReader
 
@@ -178,6 +178,22 @@ def test_bundles_are_decoded_back(entries: list[bytes]) -> None:
     ):
         with pytest.raises(MalformedError):
             tile.decode_bundle(changed, width)
+
+
+@given(st.integers(0, 600), st.integers(1, 256), st.data())
+def test_bundles_of_entries_of_one_length_are_read_like_all_others(
+    length: int, width: int, data: st.DataObject
+) -> None:
+    entries = [bytes([i]) * length for i in range(width)]
+    packed = bytearray(tile.encode_bundle(entries))
+    assert packed == b"".join(map(wire.opaque16, entries))
+    assert tile.decode_bundle(bytes(packed), width) == entries
+    # One length changed: the rest falls elsewhere, or past the end.
+    place = data.draw(st.integers(0, width - 1)) * (length + 2) + data.draw(st.integers(0, 1))
+    packed[place] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(MalformedError):
+        read = tile.decode_bundle(bytes(packed), width)
+        assert b"".join(map(wire.opaque16, read)) == packed
 
 
 @given(st.binary(max_size=60), st.integers(1, 256))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sqlalchemy import Connection, Row, Table, select
 
@@ -27,6 +27,8 @@ def check_waiting(tx: Connection, head: Head, findings: Findings) -> int:
         (schema.staged_pledges, check.pledge),
         (schema.staged_revisions, check.revision),
     )
+    for fault in check.plans():
+        findings.add("wrong-staged", "scopes", fault)
     for table, verify in tables:
         query = select(table).order_by(*table.primary_key).execution_options(yield_per=1000)
         for place, row in enumerate(tx.execute(query)):
@@ -46,17 +48,29 @@ class _Waiting:
         self._tx = tx
         self._head = head
         self._verifiers: dict[ScopeId, ScopeVerifier] = {}
-        self._accepting = {row.scope for row in tx.execute(select(schema.scopes)) if row.closed_in is None}
+        rows = tx.execute(select(schema.scopes)).all()
+        self._accepting = {row.scope for row in rows if row.closed_in is None}
+        self._joining = {row.scope: row.joins for row in rows if row.joins is not None}
 
     def row(self, row: Row[object]) -> None:
         """What holds for every table."""
         if not isinstance(row.entry, bytes) or leaf_hash(row.entry) != row.leaf_hash:
             raise CorruptionError("the entry has another hash than the one it was accepted with")
+
+    def plans(self) -> Iterator[str]:
+        """What is wrong about the scopes that are planned for a batch: the next, or the one on its way."""
+        on_its_way = self._head.batches - (self._head.published is None)
+        for batch in self._joining.values():
+            if batch not in (self._head.batches, on_its_way):
+                yield "a scope is planned for a batch that is not the next"
+
+    def _mark(self, row: Row[object]) -> None:
         if row.batch not in (None, self._head.batches):
             raise CorruptionError("it is marked for a batch that is not the next")
 
     def notice(self, row: Row[object]) -> None:
         """A notice: its place in its author's sequence, and its signatures."""
+        self._mark(row)
         notice = Notice.from_bytes(row.entry)
         statement = notice.statement
         if (statement.scope, statement.seq, statement.type) != (row.scope, row.seq, row.type):
@@ -87,11 +101,14 @@ class _Waiting:
         said = (nullifier, pledge.scope_id, pledge.revision_key, pledge.choice)
         if said != (row.nullifier, row.scope, row.revision_key, row.choice):
             raise CorruptionError("the row says something else than its entry")
+        if row.is_late and pledge.scope_id not in self._joining:
+            raise CorruptionError("it came after its scope was planned for a batch, and none is planned")
         if self._find(schema.spent, nullifier) is not None:
             raise CorruptionError("the pledge is spent already")
 
     def revision(self, row: Row[object]) -> None:
         """A revision: its signature, and that it is the next one of its pledge."""
+        self._mark(row)
         revision = Revision.from_bytes(row.entry)
         said = (revision.nullifier, revision.scope_id, revision.serial, revision.choice)
         if said != (row.nullifier, row.scope, row.serial, row.choice):
