@@ -194,17 +194,22 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
     return b"".join(map(wire.opaque16, entries))
 
 
+def common_stride(data: bytes, width: int) -> int | None:
+    """From one entry of a bundle to the next, in bytes, if all are equally long; None for any other bytes."""
+    stride = 2 + int.from_bytes(data[:2], "big")
+    if len(data) != stride * width or any(data[at::stride] != data[at : at + 1] * width for at in (0, 1)):
+        return None
+    return stride
+
+
 def decode_bundle(data: bytes, width: int) -> list[bytes]:
     """The entries of a bundle that must hold exactly width of them.
 
     Raises:
         MalformedError: fewer or more entries, a truncated entry, trailing bytes.
     """
-    step = len(data) // width if width else 0
-    if step >= 2 and step * width == len(data):
-        high, low = divmod(step - 2, 256)
-        if high < 256 and data[::step] == bytes((high,)) * width and data[1::step] == bytes((low,)) * width:
-            return [data[at + 2 : at + step] for at in range(0, len(data), step)]  # all of one length
+    if stride := common_stride(data, width):
+        return [data[at + 2 : at + stride] for at in range(0, len(data), stride)]
     # wire.Reader would cost an audit as much as the hashing.
     entries: list[bytes] = []
     start, end = 0, len(data)

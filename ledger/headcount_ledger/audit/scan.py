@@ -24,7 +24,7 @@ from headcount_spec.errors import CorruptionError, ProtocolError
 from headcount_spec.merkle import root
 from headcount_spec.pledge import AUTHENTICATOR_BYTES
 from headcount_spec.scope import Manifest, ScopeId
-from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch, Tile
+from headcount_spec.tile import TILE_WIDTH, Bundle, Fetch, Tile, common_stride
 from headcount_spec.token import TOKEN_TYPE
 from headcount_spec.wire import u16
 
@@ -118,8 +118,8 @@ def _scan(
 
 def _uniform(data: bytes, width: int) -> tuple[list[bytes], Sequence[int]] | None:
     """The entries of a bundle, and where each begins, if all are equally long; None for any other bundle."""
-    stride = 2 + int.from_bytes(data[:2], "big")
-    if len(data) != stride * width or any(data[at::stride] != data[at : at + 1] * width for at in (0, 1)):
+    stride = common_stride(data, width)
+    if stride is None:
         return None
     offsets = range(0, len(data), stride)
     return [data[at + 2 : at + stride] for at in offsets], offsets

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 from headcount_ledger.audit.archive import Archive, JudgedCheckpoint, check_scope_quorum
@@ -17,7 +16,7 @@ from headcount_ledger.audit.fault import FaultList
 from headcount_ledger.audit.recount import BatchCount, Recount, Slot
 from headcount_ledger.audit.totals import TotalsAudit
 from headcount_spec.merkle import HASH_BYTES, LeafHash, RootHash
-from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_start
+from headcount_spec.seal import GENESIS, Seal, chain_extend, chain_over, chain_start
 from headcount_spec.text import format_day
 
 # With one of these found in a batch, its broken chain needs no other explanation. A foreign key is
@@ -396,9 +395,6 @@ class SealAudit:
 
 
 def _extend(chain: bytes, pieces: Iterable[bytes]) -> bytes:
-    # As chain_extend, in one loop: it runs for every entry of the ledger.
-    digest = sha256
     for piece in pieces:
-        for at in range(0, len(piece), HASH_BYTES):
-            chain = digest(b"\x02" + chain + piece[at : at + HASH_BYTES]).digest()
+        chain = chain_over(chain, [piece[at : at + HASH_BYTES] for at in range(0, len(piece), HASH_BYTES)])
     return chain

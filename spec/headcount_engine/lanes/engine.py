@@ -11,9 +11,9 @@ from headcount_engine.engine import Check
 from headcount_engine.lanes.function import LANES
 from headcount_engine.lanes.machine import Code, Vectors, in_all_lanes, version
 from headcount_engine.lanes.montgomery import modulus_words
-from headcount_engine.lanes.pss import DIGEST_BYTES, KEY_VECTORS, SCRATCH_VECTORS, SIGNATURE_BYTES, sound
-from headcount_spec.blind_rsa import PublicKey
-from headcount_spec.spki import EXPONENT, MODULUS_BITS
+from headcount_engine.lanes.pss import KEY_VECTORS, SCRATCH_VECTORS, sound
+from headcount_spec.blind_rsa import HASH_BYTES, PublicKey
+from headcount_spec.spki import EXPONENT, MODULUS_BITS, MODULUS_BYTES
 
 _POINTERS = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -53,16 +53,16 @@ class Lanes:
         def check(digests: Sequence[bytes], sigs: Sequence[bytes], _alive: Code = self._code) -> bool:
             if len(digests) != len(sigs):
                 raise ValueError("as many digests as signatures are checked")
-            if not set(map(len, digests)) <= {DIGEST_BYTES}:
+            if not set(map(len, digests)) <= {HASH_BYTES}:
                 raise ValueError("digests are those of SHA-384")
             if not sigs:
                 return True
-            if set(map(len, sigs)) != {SIGNATURE_BYTES}:
+            if set(map(len, sigs)) != {MODULUS_BYTES}:
                 return False
             missing = -len(sigs) % LANES  # the last lanes get the last signature once more
             signatures = b"".join(sigs) + sigs[-1] * missing
             hashes = b"".join(digests) + digests[-1] * missing
-            groups = len(signatures) // (LANES * SIGNATURE_BYTES)
+            groups = len(signatures) // (LANES * MODULUS_BYTES)
             sound(place, signatures, hashes, numbers.place, scratch.place, groups)
             return not answer.value
 

@@ -21,11 +21,11 @@ from headcount_engine.lanes.montgomery import (
     words_of,
 )
 from headcount_engine.lanes.sha384 import BLOCK_WORDS, DIGEST_WORDS, PADDING, compress
+from headcount_spec.blind_rsa import HASH_BYTES, SALT_BYTES
+from headcount_spec.spki import MODULUS_BYTES
 
-SIGNATURE_BYTES = 256
-DIGEST_BYTES = 48
-_WORDS = SIGNATURE_BYTES // 8
-_SALT_WORDS = 6
+_WORDS = MODULUS_BYTES // 8
+_SALT_WORDS = SALT_BYTES // 8
 _TRAILER = 0xBC
 # Places in the encoded message, in words and bits from its beginning:
 #   0 … 0, 1 (bytes 0 to 158), salt (159 to 206), both masked; H (207 to 254); 0xbc
@@ -72,10 +72,10 @@ def sound(module: ir.Module) -> ir.Function:
     sha384 = _Hash(f, hash_block, block, digest)
     wrong = f.register(ZERO)
     with f.loop(word(0), groups) as group:
-        digits_of(f, _read(f, signatures, group, SIGNATURE_BYTES, m)[::-1], s)
+        digits_of(f, _read(f, signatures, group, MODULUS_BYTES, m)[::-1], s)
         _, is_below = difference(f, s, key)
         f.build.call(raise_to_e, [m, s, key, r_squared, inverse, scratch])
-        message_hash = _read(f, digests, group, DIGEST_BYTES, scratch)
+        message_hash = _read(f, digests, group, HASH_BYTES, scratch)
         flaws = _flaws(f, sha384, words_of(f, m, _WORDS)[::-1], message_hash)
         for flaw in (f.exclusive_or(is_below, lanes(1)), *flaws):
             wrong.value = f.build.or_(wrong.value, flaw)
