@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from headcount_spec.scope import ScopeId
     from headcount_spec.tile import Fetch
 
+LARGE_STATE = 64 * 1024 * 1024  # bytes: of four million pledges
+
 
 def _scope(ctx: click.Context, param: click.Parameter, value: str | None) -> ScopeId | None:
     return None if value is None else terminal.scope_id(ctx, param, value)
@@ -162,9 +164,6 @@ def _check_usage(
         raise click.UsageError("--sample goes with no option that needs a recount")
     if resume and (since or scope):
         raise click.UsageError("--resume is of a whole audit: it does not go with --since or --scope")
-
-
-LARGE_STATE = 64 * 1024 * 1024  # bytes: of four million pledges
 
 
 def _workers(
