@@ -325,7 +325,7 @@ class Run:
         is_plain = bool(block.root) and not block.data and first >= self.start
         if is_plain and self.marks.isdisjoint(range(first + 1, end + 1)):
             self.tree.extend_block(block.root)
-            self.hashes.append(block.hashes)
+            self._gather(block.hashes)
             for part in block.parts:
                 self.pending.append(self._placed(block, part))
             return
@@ -375,7 +375,11 @@ class Run:
         """Leaf hashes of the batch that is being gathered, its seal perhaps the last."""
         self.tree.extend(packed)
         if packed:
-            self.hashes.append(packed)
+            self._gather(packed)
+
+    def _gather(self, packed: bytes) -> None:
+        self.hashes.append(packed)
+        self.seals.follow(self.hashes)
 
     def _take_block(self, block: Block, scan: BundleScan, data: bytes | None) -> None:
         cut_at = max(0, self.start - block.first)

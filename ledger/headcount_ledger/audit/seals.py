@@ -86,6 +86,7 @@ class SealAudit:
     _suspect: tuple[SealedBatch, JudgedCheckpoint] | None = None  # archived with another tree
     _lost: set[int] = field(default_factory=set)  # batches known to have lost entries
     _roots: dict[int, bytes] = field(default_factory=dict)  # size at the end of a batch → root
+    _ahead: tuple[bytes, int] | None = None  # chain over so many pieces of the batch that is being gathered
 
     @property
     def is_settled(self) -> bool:
@@ -149,6 +150,11 @@ class SealAudit:
             return seal.batch
         self._broken(slot, expected, f"it says batch {seal.batch} where {expected} is next")
         return expected
+
+    def follow(self, pieces: Sequence[bytes]) -> None:
+        """Chain what a batch has so far, while others verify; its last piece may yet lose a seal."""
+        chain, done = self._ahead or (self._chain_starts()[0], 0)
+        self._ahead = _extend(chain, pieces[done:-1]), max(done, len(pieces) - 1)
 
     def close(self, batch: SealedBatch) -> None:
         """Judge a seal against its batch and everything before."""
@@ -223,21 +229,23 @@ class SealAudit:
             )
 
     def _check_chain(self, batch: SealedBatch) -> tuple[bytes, bool]:
-        hashes = batch.hashes
-        if self._last is None:
-            starts = [chain_start(self.origin)]
-        else:
-            # Genuine first; then from what the two seals claim, if one of them or its chain was changed.
-            last = self._last
-            starts = [
-                chain_extend(chain, leaf)
-                for chain in (last.chain, last.seal.chain)
-                for leaf in (last.hash, batch.seal.prev_seal)
-            ]
-        chain = _extend(starts[0], hashes)
+        starts = self._chain_starts(batch.seal)
+        chain, done = self._ahead or (starts[0], 0)
+        self._ahead = None
+        chain = _extend(chain, batch.hashes[done:])
         if chain == batch.seal.chain or self._jumped:
             return (batch.seal.chain, True)
-        return chain, any(_extend(start, hashes) == batch.seal.chain for start in dict.fromkeys(starts[1:]))
+        others = dict.fromkeys(starts[1:])
+        return chain, any(_extend(start, batch.hashes) == batch.seal.chain for start in others)
+
+    def _chain_starts(self, seal: Seal | None = None) -> list[bytes]:
+        """Where the chain of the next batch may begin: first as it must, then as its seal may claim."""
+        last = self._last
+        if last is None:
+            return [chain_start(self.origin)]
+        # One of the two seals or its chain may have been changed.
+        leaves = [last.hash] if seal is None else [last.hash, seal.prev_seal]
+        return [chain_extend(chain, leaf) for chain in (last.chain, last.seal.chain) for leaf in leaves]
 
     def _check_first_index(self, batch: SealedBatch) -> None:
         gap = batch.seal.first_index - (batch.first + self._shift)
