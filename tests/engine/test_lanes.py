@@ -21,8 +21,9 @@ if not LANES:
 from llvmlite import ir
 
 from headcount_engine.lanes import montgomery, sha384
-from headcount_engine.lanes.machine import Code, Vectors, in_all_lanes
+from headcount_engine.lanes.machine import Code, Processor, Vectors, in_all_lanes
 
+PROCESSOR = Processor()
 KEY = keys.token_key(0)
 N = KEY.n
 DIGEST = hashlib.sha384(b"a message").digest()
@@ -35,7 +36,7 @@ SECOND = Portable().load_public_key(KEY.public).checker()
 def compiled(write: Callable[[ir.Module], ir.Function]) -> tuple[Code, str]:
     module = ir.Module("test")
     name = write(module).name
-    return Code(module), name
+    return PROCESSOR.load(PROCESSOR.compile(module)), name
 
 
 CODE = {

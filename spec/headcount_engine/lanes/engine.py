@@ -9,28 +9,29 @@ from llvmlite import ir
 
 from headcount_engine.engine import Check
 from headcount_engine.lanes.function import LANES
-from headcount_engine.lanes.machine import Code, Vectors, in_all_lanes, version
+from headcount_engine.lanes.kept import kept
+from headcount_engine.lanes.machine import Code, Processor, Vectors, in_all_lanes, version
 from headcount_engine.lanes.montgomery import modulus_words
 from headcount_engine.lanes.pss import KEY_VECTORS, SCRATCH_VECTORS, sound
 from headcount_spec.blind_rsa import HASH_BYTES, PublicKey
 from headcount_spec.spki import EXPONENT, MODULUS_BITS, MODULUS_BYTES
 
+_FUNCTION = "sound"
 _POINTERS = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class Lanes:
-    """The compiled code; to compile it takes a core a quarter of a second."""
+    """The compiled code; to compile it takes a core a quarter of a second, where it was not kept."""
 
     def __init__(self) -> None:
-        """Compile.
+        """Compile, or load what was compiled.
 
         Raises:
             ConfigurationError: this processor has no AVX-512 IFMA.
         """
-        module = ir.Module("lanes")
-        name = sound(module).name
-        self._code = Code(module)
-        self._sound = self._code.function(name, *_POINTERS, ctypes.c_uint64)
+        processor = Processor()
+        self._code = processor.load(kept(processor.name, lambda: processor.compile(_module())))
+        self._sound = self._code.function(_FUNCTION, *_POINTERS, ctypes.c_uint64)
 
     @property
     def name(self) -> str:
@@ -67,3 +68,9 @@ class Lanes:
             return not answer.value
 
         return check
+
+
+def _module() -> ir.Module:
+    module = ir.Module("lanes")
+    sound(module, _FUNCTION)
+    return module

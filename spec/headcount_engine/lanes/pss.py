@@ -56,14 +56,14 @@ class _Hash:
         return [f.load(self.digest, word(i)) for i in range(DIGEST_WORDS)]
 
 
-def sound(module: ir.Module) -> ir.Function:
+def sound(module: ir.Module, name: str) -> ir.Function:
     """(answer, signatures, digests, key, scratch, groups): the word at answer is zero if all are good.
 
     There are groups * LANES signatures and SHA-384 digests side by side. The key are modulus_words in all
     lanes, the scratch SCRATCH_VECTORS; these two begin at multiples of VECTOR_BYTES.
     """
     raise_to_e, hash_block = power(module), compress(module)
-    f = Function(module, "sound", 5, words=1)
+    f = Function(module, name, 5, words=1)
     answer, signatures, digests, key, scratch, groups = f.parameters
     r_squared, inverse = f.place(key, word(DIGITS)), f.place(key, word(2 * DIGITS))
     s, m = f.place(scratch, word(SCRATCH)), f.place(scratch, word(SCRATCH + DIGITS))
