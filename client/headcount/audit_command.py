@@ -13,7 +13,6 @@ import click
 
 from headcount import audit_outputs, private_file, terminal
 from headcount.audit_outputs import Outputs
-from headcount_ledger.audit.pool import cores, dask, processes
 from headcount_ledger.reader.bucket import Bucket, is_bucket
 from headcount_ledger.reader.fetch import CONNECTIONS, Web, cached, is_url, open_fetch, open_folder
 from headcount_spec.errors import ConfigurationError, ProtocolError
@@ -169,6 +168,8 @@ def _check_usage(
 def _workers(
     cluster: str | None, jobs: int | None, resume: Path | None
 ) -> AbstractContextManager[Executor | None]:
+    from headcount_ledger.audit.pool import cores, dask, processes
+
     if cluster is not None:
         return dask(cluster)
     # What a large ledger has grown by is likely to be much too, and that it is large is known already.

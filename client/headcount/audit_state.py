@@ -23,13 +23,14 @@ def keep_evidence(report: AuditReport, state: Path) -> Path | None:
     """Save both checkpoints if the report contradicts the state; None if it does not.
 
     Raises:
-        ConfigurationError: a file cannot be read or written.
+        ConfigurationError: a file cannot be read or written, or the state is damaged.
     """
     if not any(fault.code in CONTRADICTIONS for fault in report.faults):
         return None
     saved = load_state(state)
     if saved is None or saved.state.checkpoint is None:
         return None
+    saved.verify()
     says = contradiction(report)
     evidence = (saved.state.checkpoint.encode(), report.checkpoint)
     return save_evidence(MisbehaviourError(says, evidence), state.parent)

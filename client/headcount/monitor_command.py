@@ -120,7 +120,7 @@ def monitor(
     holdings = [_holding(path) for path in promises]
     signer = None if key is None or cosignatures is None else _cosigner(key, cosignatures)
     workers = processes(cores() if jobs is None else jobs)
-    with _only_one(state), HttpTransport() as transport, workers as executor:
+    with workers as executor, _only_one(state), HttpTransport() as transport:
         outbox = None
         if url is not None and secret is not None:
             outbox = Outbox(state / "outbox", url, read_signers(secret), transport)

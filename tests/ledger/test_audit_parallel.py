@@ -113,16 +113,16 @@ def test_signatures_verified_by_vectors_give_the_same_report(monkeypatch: pytest
     assert found == expected
 
 
-@pytest.mark.parametrize("many", [True, False])
-def test_what_very_many_signatures_take_is_made_before_processes_are_forked(many: bool) -> None:
+@pytest.mark.parametrize("very_many", [True, False])
+def test_processes_get_ready_for_very_many_signatures_if_they_are_told(very_many: bool) -> None:
     parts.require(find_spec("llvmlite"), "llvmlite")
     program = f"""
 from headcount_ledger.audit.pool import processes
-with processes(2, many={many}) as pool:
+with processes(2, very_many={very_many}) as pool:
     print(pool.submit(eval, "__import__('headcount_engine.many').many._OURS.engine is not None").result())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(many and bool(LANES))
+    assert done.stdout.strip() == str(very_many and bool(LANES))
 
 
 @pytest.mark.parametrize("style", ["host", "operator"])

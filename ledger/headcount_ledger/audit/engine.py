@@ -87,7 +87,7 @@ def _look_until_sure(task: Task, spool: Spool | None) -> AuditReport:
     head = Head(task.fetch)
     unwatched: set[int] = set()
     work: Work | None = None
-    saved = None if task.resume is None else load_state(task.resume)
+    loaded = saved = None if task.resume is None else load_state(task.resume)
     looks = 0
     while True:
         looks += 1
@@ -105,11 +105,13 @@ def _look_until_sure(task: Task, spool: Spool | None) -> AuditReport:
                 run = Run(task, head)
                 judged = run.read_checkpoint() or judged
             if saved is not None and judged.checkpoint.size < saved.state.size:
+                saved.verify()
                 saved = None  # it went back: what is left is recounted, to say so with its reasons
             if work is None:
                 work = _prepare(task, spool, saved, judged.checkpoint.size)
             report = run.run(judged, work, watch_list(work.revised, unwatched), saved)
             if saved is not None and not run.is_coherent:
+                saved.verify()
                 # The earlier entries are not what they were, or cannot be read: recount all of them.
                 saved, work = None, None
                 continue
@@ -123,6 +125,8 @@ def _look_until_sure(task: Task, spool: Spool | None) -> AuditReport:
             unwatched |= more
         finally:
             run.close()
+            if loaded is not None:
+                loaded.verify()  # whatever was found with it: a damaged state is what must be said
 
 
 def _prepare(task: Task, spool: Spool | None, saved: LoadedState | None, size: int) -> Work:

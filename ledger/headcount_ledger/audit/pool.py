@@ -1,7 +1,7 @@
 """Executors for the audit: processes on this machine, or an existing Dask cluster.
 
-Processes are forked from a server that has loaded what they need and has no threads: a fork of this process
-would copy locks that other threads hold. They end with the process that started them, however that ends.
+Processes are forked from this one while it has one thread only, with all that it has loaded: a fork of more
+threads would copy locks that others hold. They end with the process that started them, however that ends.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import connection, forkserver, get_all_start_methods, get_context, parent_process
+from multiprocessing import connection, get_all_start_methods, get_context, parent_process
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any
 
+from headcount_engine import many
+from headcount_ledger.audit import scan, survey  # noqa: F401 - loaded before processes are forked
 from headcount_spec.errors import ConfigurationError, UnavailableError
 
 CONNECT_S = 20
-_LOADED = ["headcount_ledger.audit.scan", "headcount_ledger.audit.survey"]
-_COMPILED = ["headcount_ledger.audit.compiled"]
+_THREADS = Path("/proc/self/task")  # Linux's; a library's own threads are there too
 
 
 def cores() -> int:
@@ -30,35 +32,29 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class _Processes(ProcessPoolExecutor):
-    # Starting them takes as long as verifying so many blocks here: work looks at this member.
-    worth_blocks = 32
-
-
 @contextmanager
-def processes(jobs: int, many: bool = False) -> Iterator[Executor | None]:
-    """So many processes, started when there is work; None for one job, which this process does.
+def processes(jobs: int, very_many: bool = False) -> Iterator[Executor | None]:
+    """So many processes; none for one job, which this process does.
 
-    What they need is loaded from now on, while this process goes on; with many, vector code is compiled too,
-    which otherwise each process does when it has verified many signatures.
+    To be entered early: before there are threads, and before there is anything that they should not keep
+    open. With very_many, each gets vector code ready from now on, while this process goes on; otherwise each
+    does when it has verified many signatures.
     """
     if jobs <= 1:
         yield None
         return
-    pool = _Processes(jobs, mp_context=_context(many), initializer=_follow_parent)
+    pool = ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_begin, initargs=(very_many,))
     try:
+        pool.submit(os.getpid)  # starts them
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _context(many: bool) -> BaseContext:
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_LOADED + (_COMPILED if many else []))
-    forkserver.ensure_running()
-    return context
+def _context() -> BaseContext:
+    if _THREADS.is_dir() and len(list(_THREADS.iterdir())) == 1:
+        return get_context("fork")
+    return get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
 
 
 @contextmanager
@@ -87,12 +83,14 @@ def dask(address: str) -> Iterator[Executor]:
         client.close()
 
 
-def _follow_parent() -> None:
+def _begin(very_many: bool) -> None:
     """End with the parent; leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_wait_for, args=(parent.sentinel,), daemon=True).start()
+    if very_many:
+        many.prepare()
 
 
 def _wait_for(sentinel: int) -> None:

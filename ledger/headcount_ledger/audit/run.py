@@ -116,6 +116,7 @@ class Run:
         self.start = 0  # entries before this one were recounted by an earlier audit
         self.carried: list[list[int]] = []  # revised pledges of a state that this run does not look at
         self.next_save = time.monotonic() + SAVE_EVERY_S
+        self.loaded: LoadedState | None = None  # what this run goes on from
         self.saved: tuple[Extension, int, int] | None = None  # the state file, with so many rows and entries
 
     def run(
@@ -139,7 +140,7 @@ class Run:
         packed = work.blocks(self.task.extent)
         try:
             if saved is not None:
-                self.saved = (saved.extension, 0, saved.state.size)
+                self.loaded = saved
                 with believing():
                     is_restored = self._restore(saved.state)
                 if not is_restored:
@@ -257,6 +258,8 @@ class Run:
             + self.carried,
         )
         known: Extension | None = None
+        if self.saved is None and self.loaded is not None:
+            self.saved = (self.loaded.extension, 0, self.loaded.state.size)
         if self.saved is not None:
             before, rows, size = self.saved
             known = append_state(self.task.resume, state, self.spent.placed_since(rows, size), before)

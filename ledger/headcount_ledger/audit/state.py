@@ -34,6 +34,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -89,20 +90,47 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class LoadedState:
-    """A state and the pledges that it knows, in a file that is mapped into memory."""
+    """A state and the pledges that it knows, in a file that is mapped into memory.
+
+    What it says may be used at once, and is worth nothing before it is verified.
+    """
 
     state: AuditState
     before: tuple[Before, ...]
-    extension: Extension
+    runs: int
+    end: int
+    name: str
+    expected: bytes
+    hashing: Future[_Hash]
+
+    def verify(self) -> _Hash:
+        """The hash of the runs, when all of them are read and it is what the file says.
+
+        Raises:
+            ConfigurationError: the file is damaged.
+        """
+        found = self.hashing.result()
+        if found.digest() != self.expected:
+            raise _broken(self.name)
+        return found
+
+    @property
+    def extension(self) -> Extension:
+        """What may be appended to.
+
+        Raises:
+            ConfigurationError: the file is damaged.
+        """
+        return Extension(self.end, self.verify(), self.runs)
 
 
 def load_state(path: Path) -> LoadedState | None:
-    """The state in a file; None if there is no such file yet.
+    """The state in a file; None if there is no such file yet. It is hashed from now on, beside other work.
 
     Raises:
-        ConfigurationError: it cannot be read, or is damaged.
+        ConfigurationError: it cannot be read, or is damaged so that it makes no sense.
     """
-    broken = ConfigurationError(f"{path.name} is damaged or not a state of an audit; remove it to begin anew")
+    broken = _broken(path.name)
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)  # not while another audit appends
@@ -116,12 +144,6 @@ def load_state(path: Path) -> LoadedState | None:
         return None
     except (OSError, ValueError) as exc:
         raise ConfigurationError(f"{path.name} is not a state of an audit") from exc
-    digest = hashlib.sha256()
-    with memoryview(data) as view:
-        for at in range(_HEAD, end, _CHUNK):
-            digest.update(view[at : min(at + _CHUNK, end)])
-    if digest.digest() != head[-_HASH_BYTES:]:
-        raise broken
     before: list[Before] = []
     at, runs, header = _HEAD, 0, b""
     while at < end:
@@ -143,7 +165,22 @@ def load_state(path: Path) -> LoadedState | None:
         raise broken from exc
     if not is_sound:
         raise broken
-    return LoadedState(state, tuple(before), Extension(end, digest, runs))
+    thread = ThreadPoolExecutor(1, "hash")
+    hashing = thread.submit(_hash_of, data, end)
+    thread.shutdown(wait=False)
+    return LoadedState(state, tuple(before), runs, end, path.name, head[-_HASH_BYTES:], hashing)
+
+
+def _hash_of(data: mmap.mmap, end: int) -> _Hash:
+    digest = hashlib.sha256()
+    with memoryview(data) as view:
+        for at in range(_HEAD, end, _CHUNK):
+            digest.update(view[at : min(at + _CHUNK, end)])
+    return digest
+
+
+def _broken(name: str) -> ConfigurationError:
+    return ConfigurationError(f"{name} is damaged or not a state of an audit; remove it to begin anew")
 
 
 def _is_sound(state: AuditState) -> bool:

@@ -36,8 +36,7 @@ class Work:
         self._fetch = fetch
         self._start = start // TILE_WIDTH
         self._size = size
-        blocks = -(-size // TILE_WIDTH) - self._start
-        self._executor = executor if blocks > getattr(executor, "worth_blocks", 0) else None
+        self._executor = executor
         self._surveys: list[Survey] = []
         self._manifests: dict[bytes, bytes] = {}
 
