@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -19,6 +19,7 @@ from headcount_spec.errors import ConfigurationError, ProtocolError
 from headcount_spec.policy import Policy
 
 if TYPE_CHECKING:
+    from headcount_ledger.audit import Receipt
     from headcount_spec.checkpoint import Checkpoint
     from headcount_spec.scope import ScopeId
     from headcount_spec.tile import Fetch
@@ -97,12 +98,18 @@ def audit_command(
     remembered = [] if since is None else [_checkpoint(since, trusted)]
     bar = nullcontext(None) if quiet else terminal.progress("recounting")
     if drawn is not None:
-        from headcount import audit_verdict
         from headcount_ledger.audit.sample import sample
 
         with _opened(target) as fetch, bar as shown:
             found = sample(cached(fetch), trusted, drawn, progress=shown)
-        _say(ctx, found.to_json(), audit_verdict.sample_lines(found), found.ok, as_json)
+        if as_json:
+            _say_json(found.to_json())
+        else:
+            from headcount import audit_verdict
+
+            _say_lines(audit_verdict.sample_lines(found))
+        if not found.ok:
+            ctx.exit(1)
         return
     other = nullcontext(None) if quiet else terminal.progress("fetching")
     with (
@@ -111,8 +118,7 @@ def audit_command(
         other as fetching,
         bar as shown,
     ):
-        # Loaded here, while the workers load what they need.
-        from headcount import audit_receipts, audit_verdict
+        # Loaded here, when the processes have begun.
         from headcount_ledger.audit import audit
         from headcount_ledger.audit.unit import Extent
 
@@ -120,7 +126,7 @@ def audit_command(
             source,
             trusted,
             remembered=remembered,
-            receipts=[receipt for path in receipts for receipt in audit_receipts.load(path)],
+            receipts=_receipts(receipts),
             progress=shown,
             executor=executor,
             extent=Extent(remembered[0].size if remembered else 0, only),
@@ -134,24 +140,37 @@ def audit_command(
         from headcount.audit_state import keep_evidence
 
         evidence = keep_evidence(report, resume)
-    lines = audit_verdict.lines(report, only=only, quiet=quiet)
     if evidence is not None:
         terminal.hint(f"the evidence is in {evidence.name}; show it to others before you go on")
     value, ok = report.to_json(), report.ok
     if only is not None:
         ok = ok and only in report.scopes  # what is not there is not proven
         value["ok"], value["scopes"] = ok, {s: c for s, c in value["scopes"].items() if s == only.hex()}
-    _say(ctx, value, lines, ok, as_json)
-
-
-def _say(ctx: click.Context, value: dict[str, object], lines: Iterator[str], ok: bool, as_json: bool) -> None:
     if as_json:
-        terminal.say(json.dumps(value, ensure_ascii=False))
+        _say_json(value)
     else:
-        for line in lines:
-            terminal.say(line)
+        from headcount import audit_verdict
+
+        _say_lines(audit_verdict.lines(report, only=only, quiet=quiet))
     if not ok:
         ctx.exit(1)
+
+
+def _say_json(value: dict[str, object]) -> None:
+    terminal.say(json.dumps(value, ensure_ascii=False))
+
+
+def _say_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        terminal.say(line)
+
+
+def _receipts(paths: tuple[Path, ...]) -> list[Receipt]:
+    if not paths:
+        return []
+    from headcount import audit_receipts
+
+    return [receipt for path in paths for receipt in audit_receipts.load(path)]
 
 
 def _check_usage(
