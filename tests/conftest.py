@@ -25,17 +25,6 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_caches_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
-    known = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("caches"))
-    yield
-    if known is None:
-        del os.environ["XDG_CACHE_HOME"]
-    else:
-        os.environ["XDG_CACHE_HOME"] = known
-
-
 @pytest.fixture(scope="session")
 def token_key() -> PrivateKey:
     return keys.token_key(0)
