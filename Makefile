@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: inventory run test test-long coverage check vectors bench wheel web clean
+.PHONY: inventory run test test-long coverage spec-tests check vectors bench wheel web clean
 
 run: .venv/ready
 	$(BIN)/python client/web/bundle.py --if-possible
@@ -13,9 +13,15 @@ test: .venv/dev
 test-long: .venv/dev
 	$(BIN)/python -m pytest -m long --timeout=3600 $(ARGS)
 
+# What the branches of the specification are counted in.
+SPEC_TESTS = tests/spec tests/test_vectors.py tests/conformance
+
 coverage: .venv/dev
-	$(BIN)/coverage run -m pytest -q -m "not long" tests/spec tests/test_vectors.py tests/conformance
+	$(BIN)/coverage run -m pytest -q -m "not long" $(SPEC_TESTS)
 	$(BIN)/coverage report --skip-covered --fail-under=100
+
+spec-tests:
+	@echo $(SPEC_TESTS)
 
 check: .venv/dev
 	$(BIN)/ruff check .
