@@ -1,8 +1,8 @@
 """Signing and verifying in one thread, against ``openssl speed`` on the same core.
 
-The machine is noisy, and its noise lasts for seconds: short rounds of ours and of the yardstick alternate on
-one core, each of the yardstick's is compared with the mean of ours before and after it, and every figure is
-the median.
+The machine is noisy, and its noise lasts from milliseconds to minutes. So ``openssl speed`` runs, and every
+twentieth of a second it is stopped for as long, while ours runs: whatever else the machine has to do falls on
+both alike. Each counts the processor time that it had, and a figure is the median of several such rounds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,20 +27,33 @@ from headcount_engine import rsa
 from headcount_ledger.audit import audit
 
 ROUNDS = 11
-ROUND_S = 1  # of the yardstick, for each operation; it takes whole seconds
-OURS_S = 0.4
+ROUND_S = 2  # of the clock, for each operation: half of it is the yardstick's; it takes whole seconds
+SLICE_S = 0.05
 PLEDGES = 2000  # in the ledger that is audited
 
 
-def rate(work: Callable[[], object], seconds: float = OURS_S) -> float:
+class Rate:
     """Calls a CPU-second of one thread."""
-    calls = 0
-    started, cpu = time.perf_counter(), time.process_time()
-    while time.perf_counter() - started < seconds:
-        for _ in range(50):
-            work()
-        calls += 50
-    return calls / (time.process_time() - cpu)
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._calls = 0
+        self._cpu_s = 0.0
+
+    def run(self, seconds: float) -> None:
+        """Call it for so long."""
+        work, calls = self._work, 0
+        started, cpu = time.perf_counter(), time.process_time()
+        while time.perf_counter() - started < seconds:
+            for _ in range(10):
+                work()
+            calls += 10
+        self._calls += calls
+        self._cpu_s += time.process_time() - cpu
+
+    def per_s(self) -> float:
+        """What all runs came to."""
+        return self._calls / self._cpu_s
 
 
 @contextlib.contextmanager
@@ -59,13 +73,32 @@ def one_core() -> Iterator[None]:
 def openssl_speed(processes: int = 1) -> tuple[float, float]:
     """RSA-2048 signatures and verifications a second by ``openssl speed``, in so many processes."""
     many = ["-multi", str(processes)] if processes > 1 else []
-    done = subprocess.run(
-        ["openssl", "speed", "-seconds", str(ROUND_S), *many, "rsa2048"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    match = re.search(r"rsa\s+2048 bits\s+\S+\s+\S+\s+([0-9.]+)\s+([0-9.]+)", done.stdout)
+    command = ["openssl", "speed", "-seconds", "1", *many, "rsa2048"]
+    return _printed(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def beside_openssl(sign: Rate, verify: Rate) -> tuple[float, float]:
+    """openssl_speed of one process, in turns with ours: the same operation at the same time."""
+    command = ["openssl", "speed", "-seconds", str(ROUND_S), "rsa2048"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as speed:
+        assert speed.stdout is not None and speed.stderr is not None
+        os.set_blocking(speed.stderr.fileno(), False)
+        said = b""
+        while speed.poll() is None:
+            said += speed.stderr.read() or b""
+            ours = verify if b" public rsa" in said else sign if b" private rsa" in said else None
+            if ours is not None:
+                speed.send_signal(signal.SIGSTOP)
+                try:
+                    ours.run(SLICE_S)
+                finally:
+                    speed.send_signal(signal.SIGCONT)
+            time.sleep(SLICE_S)
+        return _printed(speed.stdout.read().decode())
+
+
+def _printed(text: str) -> tuple[float, float]:
+    match = re.search(r"rsa\s+2048 bits\s+\S+\s+\S+\s+([0-9.]+)\s+([0-9.]+)", text)
     if match is None:
         raise SystemExit("openssl speed prints what this program does not understand")
     return float(match[1]), float(match[2])
@@ -96,28 +129,20 @@ def engines() -> dict[str, float]:
     blinded_msg = (3**1200).to_bytes(256, "big")
     authenticator = keys.sign_pss(token_key, b"message")
 
-    def ours() -> tuple[float, float]:
-        return (
-            rate(lambda: rsa.blind_sign(private, blinded_msg)),
-            rate(lambda: rsa.verify(public, b"message", authenticator)),
-        )
-
     rounds: dict[str, list[float]] = {}
     with one_core():
-        before = ours()
         for number in range(ROUNDS):
             print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
-            sign, verify = openssl_speed()
-            after = ours()
-            ours_sign, ours_verify = ((a + b) / 2 for a, b in zip(before, after, strict=True))
-            before = after
+            ours_sign = Rate(lambda: rsa.blind_sign(private, blinded_msg))
+            ours_verify = Rate(lambda: rsa.verify(public, b"message", authenticator))
+            sign, verify = beside_openssl(ours_sign, ours_verify)
             for name, value in (
                 ("openssl.rsa2048_sign_per_s", sign),
                 ("openssl.rsa2048_verify_per_s", verify),
-                ("issue.blind_sign_per_s", ours_sign),
-                ("issue.blind_sign_over_openssl", ours_sign / sign),
-                ("audit.verify_per_s", ours_verify),
-                ("audit.verify_over_openssl", ours_verify / verify),
+                ("issue.blind_sign_per_s", ours_sign.per_s()),
+                ("issue.blind_sign_over_openssl", ours_sign.per_s() / sign),
+                ("audit.verify_per_s", ours_verify.per_s()),
+                ("audit.verify_over_openssl", ours_verify.per_s() / verify),
             ):
                 rounds.setdefault(name, []).append(value)
     results = {name: statistics.median(values) for name, values in rounds.items()}
