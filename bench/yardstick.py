@@ -81,7 +81,8 @@ def beside_openssl(sign: Rate, verify: Rate) -> tuple[float, float]:
     """openssl_speed of one process, in turns with ours: the same operation at the same time."""
     command = ["openssl", "speed", "-seconds", str(ROUND_S), "rsa2048"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as speed:
-        assert speed.stdout is not None and speed.stderr is not None
+        assert speed.stdout is not None
+        assert speed.stderr is not None
         os.set_blocking(speed.stderr.fileno(), False)
         said = b""
         while speed.poll() is None:

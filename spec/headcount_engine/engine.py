@@ -29,6 +29,7 @@ class SigningKey(Protocol):
         The result is not trusted: the caller checks it by public_op before it leaves.
 
         Raises:
+            MalformedError: m, which is below n, has a factor in common with n. It was not signed.
             CorruptionError: the operation failed.
             UnavailableError: the key lives elsewhere, and there is no answer.
         """
@@ -36,10 +37,6 @@ class SigningKey(Protocol):
 
     def public_op(self, s: bytes) -> bytes:
         """s^e mod n."""
-        ...
-
-    def is_coprime(self, m: bytes) -> bool:
-        """Whether m, below n, has no factor in common with n."""
         ...
 
 

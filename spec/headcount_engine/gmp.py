@@ -6,7 +6,6 @@ not, so the message is blinded anew each time and never has a value that a calle
 
 from __future__ import annotations
 
-import math
 import secrets
 from typing import Any
 
@@ -14,6 +13,7 @@ import gmpy2
 
 from headcount_engine.pkcs1 import crt_parameters
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
+from headcount_spec.errors import MalformedError
 
 _gmp: Any = gmpy2  # its type stubs lack these functions
 
@@ -41,19 +41,18 @@ class GmpSigningKey:
         self._d_p, self._d_q, self._q_inv = (_gmp.mpz(i) for i in crt_parameters(key))
 
     def private_op(self, m: bytes) -> bytes:
-        """RSASP1 by the Chinese remainder theorem (RFC 8017, Section 5.2.1), blinded."""
+        """RSASP1 by the Chinese remainder theorem (RFC 8017, Section 5.1.2), blinded."""
         n, p, q = self._n, self._p, self._q
         r = _gmp.mpz(secrets.randbelow(self.public.n - 2) + 2)
         blinded = int.from_bytes(m, "big") * _gmp.powmod(r, self._e, n) % n
-        s_1 = _gmp.powmod_sec(blinded % p, self._d_p, p)
-        s_2 = _gmp.powmod_sec(blinded % q, self._d_q, q)
+        by_p, by_q = blinded % p, blinded % q
+        if not (by_p and by_q):
+            raise MalformedError("the blinded message is out of range")
+        s_1 = _gmp.powmod_sec(by_p, self._d_p, p)
+        s_2 = _gmp.powmod_sec(by_q, self._d_q, q)
         s = s_2 + q * ((s_1 - s_2) * self._q_inv % p)
         # r shares a factor with n once in 2^1023 draws; invert would raise then.
         return int(s * _gmp.invert(r, n) % n).to_bytes(self.public.modulus_bytes, "big")
-
-    def is_coprime(self, m: bytes) -> bool:
-        """Whether gcd(m, n) = 1."""
-        return math.gcd(int.from_bytes(m, "big"), self.public.n) == 1
 
     def public_op(self, s: bytes) -> bytes:
         """RSAVP1."""

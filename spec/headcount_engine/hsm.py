@@ -13,7 +13,7 @@ from pathlib import Path
 from headcount_engine import hsm_worker
 from headcount_engine.worker import Worker, Workers
 from headcount_spec.blind_rsa import PublicKey
-from headcount_spec.errors import CorruptionError, UnknownKeyError
+from headcount_spec.errors import CorruptionError, MalformedError, UnknownKeyError
 from headcount_spec.spki import EXPONENT, MODULUS_BITS, TokenKeyId, encode_token_key, token_key_id
 
 MODULUS_BYTES = MODULUS_BITS // 8
@@ -92,11 +92,9 @@ class HsmSigningKey:
 
     def private_op(self, m: bytes) -> bytes:
         """RSASP1 without padding, by CKM_RSA_X_509."""
+        if math.gcd(int.from_bytes(m, "big"), self.public.n) != 1:
+            raise MalformedError("the blinded message is out of range")
         return self._hsm.sign(self._key_id, m)
-
-    def is_coprime(self, m: bytes) -> bool:
-        """Whether gcd(m, n) = 1."""
-        return math.gcd(int.from_bytes(m, "big"), self.public.n) == 1
 
     def public_op(self, s: bytes) -> bytes:
         """RSAVP1, here: the token does not judge itself."""

@@ -1,4 +1,4 @@
-"""RSA keys in the DER form of PKCS #1 (RFC 8017, Appendix A.1), which libcrypto reads."""
+"""RSA keys as PKCS #1 has them (RFC 8017, Section 3 and Appendix A.1)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from headcount_spec.blind_rsa import PrivateKey, PublicKey
 def encode_public(key: PublicKey) -> bytes:
     """RSAPublicKey ::= SEQUENCE { n, e }."""
     return _sequence(key.n, key.e)
-
-
-def encode_private(key: PrivateKey) -> bytes:
-    """RSAPrivateKey ::= SEQUENCE { version 0, n, e, d, p, q, dP, dQ, qInv }."""
-    d_p, d_q, q_inv = crt_parameters(key)
-    return _sequence(0, key.n, key.e, key.d, key.p, key.q, d_p, d_q, q_inv)
 
 
 def crt_parameters(key: PrivateKey) -> tuple[int, int, int]:

@@ -267,7 +267,6 @@ class Faulty:
 
     def __init__(self, good: SigningKey) -> None:
         self.public = good.public
-        self.is_coprime = good.is_coprime
         self.public_op = good.public_op
         self._good = good
 

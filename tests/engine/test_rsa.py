@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import math
 import os
@@ -28,7 +29,6 @@ from headcount_engine import rsa, selftest
 from headcount_engine.engine import SigningEngine, SigningKey, VerifyingEngine, VerifyingKey
 from headcount_engine.gmp import Gmp, GmpSigningKey
 from headcount_engine.libcrypto import LibcryptoSigningKey
-from headcount_engine.pkcs1 import crt_parameters, encode_private
 from headcount_engine.portable import Portable
 from headcount_spec import blind_rsa
 from headcount_spec.blind_rsa import PrivateKey, PublicKey
@@ -110,9 +110,6 @@ class Faulty:
     def public_op(self, s: bytes) -> bytes:
         return self.inner.public_op(s)
 
-    def is_coprime(self, m: bytes) -> bool:
-        return self.inner.is_coprime(m)
-
 
 def test_no_byte_of_a_wrong_result_leaves(signing: SigningEngine) -> None:
     handle = Faulty(signing.load_private_key(KEY), lambda s: s[:100] + bytes([s[100] ^ 1]) + s[101:])
@@ -148,29 +145,43 @@ def test_crt_fault_inside_gmp_is_caught() -> None:
         rsa.blind_sign(handle, to_bytes(123456789))
 
 
-def test_crt_fault_inside_libcrypto_never_leaves() -> None:
+@pytest.mark.parametrize("wrong", ["e", "n", "p", "q", "d_p", "d_q", "q_inv"])
+def test_fault_inside_libcrypto_is_caught(wrong: str) -> None:
     parts.require(LIBCRYPTO, "libcrypto.so.3 (OpenSSL 3)")
-    d_p, _, _ = crt_parameters(KEY)
-    der = encode_private(KEY)
-    for broken in (
-        der.replace(to_bytes(d_p, 128)[1:], to_bytes(d_p ^ 2, 128)[1:]),
-        encode_private(replace(KEY, d=KEY.d ^ 2)),  # then dP and dQ are of another d, too
-    ):
-        assert broken != der
-        handle = LibcryptoSigningKey(LIBCRYPTO[0]._lib, KEY, broken)
-        try:
-            blind_sig = rsa.blind_sign(handle, to_bytes(123456789))
-        except CorruptionError:
-            continue
-        assert blind_sig == to_bytes(keys.crt(KEY, 123456789))  # OpenSSL repeats it without the CRT
+    lib = LIBCRYPTO[0]._lib
+    handle = LibcryptoSigningKey(lib, KEY)
+    flip_bit(lib, getattr(handle._halves, wrong), 15)
+    for _ in range(3):
+        with pytest.raises(CorruptionError):
+            rsa.blind_sign(handle, to_bytes(123456789))
 
 
-def test_only_multiples_of_the_primes_are_not_coprime(signing: SigningEngine) -> None:
+def flip_bit(lib: ctypes.CDLL, number: ctypes.c_void_p, bit: int) -> None:
+    is_set = lib.BN_is_bit_set(number, bit)
+    change = lib.BN_clear_bit if is_set else lib.BN_set_bit
+    assert change(number, bit) == 1
+    assert lib.BN_is_bit_set(number, bit) != is_set
+
+
+def test_only_multiples_of_the_primes_are_refused(signing: SigningEngine) -> None:
     handle = signing.load_private_key(KEY)
     for factor in (1, 2, KEY.q - 1, 3**500):
-        assert not handle.is_coprime(to_bytes(KEY.p * factor))
+        with pytest.raises(MalformedError):
+            handle.private_op(to_bytes(KEY.p * factor))
     for m in (1, 2, KEY.p + 1, KEY.q - 1, 3**1200):
-        assert handle.is_coprime(to_bytes(m))
+        assert handle.private_op(to_bytes(m)) == to_bytes(keys.crt(KEY, m))
+
+
+def test_a_hundred_in_a_row_are_blinded_anew(signing: SigningEngine) -> None:
+    handle = signing.load_private_key(KEY)  # libcrypto draws another blind after 32
+    for m in range(2, 102):
+        assert pow(int.from_bytes(handle.private_op(to_bytes(m)), "big"), KEY.e, N) == m
+
+
+def test_primes_in_the_other_order_sign_alike(signing: SigningEngine) -> None:
+    handle = signing.load_private_key(replace(KEY, p=KEY.q, q=KEY.p))
+    for m in (2, N - 2, 3**1200):
+        assert rsa.blind_sign(handle, to_bytes(m)) == to_bytes(keys.crt(KEY, m))
 
 
 def test_threads_share_one_key(signing: SigningEngine) -> None:
