@@ -1,4 +1,5 @@
--- wrk: posts token requests, each once and with a bearer of its own; arguments: file, chars of a bearer, bytes of a request.
+-- wrk: posts token requests, each once and with a bearer of its own; arguments: file, chars of a bearer, bytes of a
+-- request, how many requests come before the first.
 local file, bearer, size, at
 
 function init(args)
@@ -7,7 +8,7 @@ function init(args)
    handle:close()
    bearer = tonumber(args[2])
    size = tonumber(args[3])
-   at = 0
+   at = tonumber(args[4])
    wrk.headers["Content-Type"] = "application/private-token-request"
 end
 
