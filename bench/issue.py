@@ -1,9 +1,9 @@
 """Issuance over HTTP, beside the bare signatures of ``openssl speed`` on as many cores.
 
 The sessions are proved before; each request is a person's first, checked, signed, and its quota durable
-before the answer. The load generator runs on the same cores. One server stays up; short rounds of load take turns
-with the yardstick, and each is compared with the mean of the yardstick before and after it: the machine's
-noise lasts for seconds.
+before the answer. The load generator runs on the same cores. One server stays up; short rounds of load and of
+the yardstick take turns, and each is compared with the mean of the yardstick before and after it: the
+machine's noise lasts for seconds.
 """
 
 from __future__ import annotations
