@@ -36,7 +36,7 @@ RUN = """async ({ledger, policy, remembered, stopAt, folder}) => {
   const start = () => {
     const worker = new Worker("/modules/audit/worker.js", {type: "module"});
     return {
-      postMessage: (message) => worker.postMessage(message),
+      postMessage: (message, transfer) => worker.postMessage(message, transfer),
       onSaid: (take) => (worker.onmessage = (event) => take(event.data)),
       terminate: () => worker.terminate(),
     };

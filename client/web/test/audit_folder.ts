@@ -41,7 +41,7 @@ export function pool(size: number): Scanner {
   const start = (): WorkerLike => {
     const worker = new Worker(new URL("./audit_worker.js", import.meta.url));
     return {
-      postMessage: (message) => worker.postMessage(message),
+      postMessage: (message, transfer) => worker.postMessage(message, transfer),
       onSaid: (take) => void worker.on("message", (said: Said) => take(said)),
       terminate: () => void worker.terminate(),
     };

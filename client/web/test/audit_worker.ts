@@ -4,5 +4,5 @@ import "../src/protocol/fallbacks.ts";
 
 serve(
   (take) => void parentPort!.on("message", (told: Told) => take(told)),
-  (said) => parentPort!.postMessage(said),
+  (said, transfer) => parentPort!.postMessage(said, transfer),
 );

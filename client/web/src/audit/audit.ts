@@ -9,11 +9,13 @@ import { parseCheckpoint, type Checkpoint, type SignedCheckpoint } from "../prot
 import { UnavailableError } from "../protocol/errors.ts";
 import { root as rootOf } from "../protocol/merkle.ts";
 import type { Policy } from "../protocol/policy.ts";
+import type { Manifest } from "../protocol/scope.ts";
 import type { Seal } from "../protocol/seal.ts";
-import { TILE_WIDTH, tilePath, type Fetch } from "../protocol/tile.ts";
+import { TILE_WIDTH, partialTiles, tilePath, type Fetch } from "../protocol/tile.ts";
+import { totalsPath } from "../protocol/totals.ts";
 import { Archive, checkScopeQuorum, judgeCheckpoint, type JudgedCheckpoint } from "./archive.ts";
 import { NO_HASH, isServedWhole, settle, type Accept, type Block } from "./block.ts";
-import { EMPTY_SCAN, scanBundle, type BundleScan } from "./bundle.ts";
+import { EMPTY_SCAN, scanBundle, type BundleScan, type Leaf } from "./bundle.ts";
 import { FaultList, type Fault } from "./fault.ts";
 import { Ahead, Files } from "./files.ts";
 import { checkHints } from "./hint.ts";
@@ -29,6 +31,8 @@ import { trusts } from "./trust.ts";
 
 const MAX_GAPS = 16; // blocks in a row without any file: the rest is not there either
 const SNAPSHOT_BLOCKS = 256; // 65,536 entries
+const MAX_WAITING = 96; // files that were asked for ahead; a ledger of small batches has many
+const AHEAD = 4; // so many times a scanner's width are blocks read and scanned before they are counted
 
 /** What is kept between two runs; it goes through structuredClone (IndexedDB) and is trusted: it never leaves the device. */
 export interface Snapshot {
@@ -56,7 +60,7 @@ export interface AuditOptions {
   readonly remembered?: readonly Checkpoint[];
   readonly receipts?: readonly Receipt[];
   readonly scanner?: Scanner;
-  readonly progress?: (done: number, size: number, report: AuditReport) => void;
+  readonly progress?: (done: number, size: number) => void;
   /** What an earlier run kept; without receipts, since they may be of entries that were passed. */
   readonly resume?: Snapshot;
   /** Recount what the earlier run has recounted too. */
@@ -113,6 +117,10 @@ class Audit {
   #wanted = new Set<string>();
   #wantedAt = new Set<number>();
   #isWhole: boolean; // every block could be read
+  readonly #known = new Set<string>(); // scopes whose terms the scanner has
+  #counted = 0; // the block that is counted now
+  #started = 0; // the next block to be read and scanned
+  #scanning = 0; // how many are now
   #rootBefore!: Uint8Array;
   #tree!: TreeRecount;
   #recount!: Recount;
@@ -156,7 +164,7 @@ class Audit {
     this.#roots.set(this.#tree.size, this.#tree.root());
     const keys = this.#policy.logKeys(origin);
     this.#recount = new Recount(
-      origin, keys, this.#faults, (scope) => this.#scanner.know(scope.manifest.raw), resume?.recount,
+      origin, keys, this.#faults, (scope) => this.#know(scope.manifest), resume?.recount,
     );
     const archive = new Archive(this.#files, this.#policy, this.#faults);
     this.#totals = new TotalsAudit(this.#files, this.#recount, this.#faults, resume?.totals);
@@ -189,21 +197,19 @@ class Audit {
   async #readBlocks(judged: JudgedCheckpoint): Promise<void> {
     const { size, root } = judged.signed.checkpoint;
     const blocks = Math.ceil(size / TILE_WIDTH);
-    const widthOf = (number: number): number => Math.min(TILE_WIDTH, size - number * TILE_WIDTH);
     let gaps = 0;
-    let started = this.#resume?.block ?? 0;
-    for (let number = started; number < blocks; number++) {
+    this.#started = this.#resume?.block ?? 0;
+    for (let number = this.#started; number < blocks; number++) {
       this.#options.signal?.throwIfAborted();
-      const width = widthOf(number);
+      const width = Math.min(TILE_WIDTH, size - number * TILE_WIDTH);
       const isLast = number + 1 === blocks;
       const isDue = number % SNAPSHOT_BLOCKS === 0 || isLast;
       if (this.#options.keep && isDue && number > (this.#resume?.block ?? -1) && this.#isWhole) {
         const checkpoint = this.#toRemember(judged);
         if (checkpoint) await this.#options.keep(this.#snapshot(judged, checkpoint, number));
       }
-      for (; started < Math.min(blocks, number + this.#scanner.width); started++) {
-        this.#startScan(started, widthOf(started));
-      }
+      this.#counted = number;
+      this.#startScans();
       const first = number * TILE_WIDTH;
       const { data, scan } = await this.#readBundle(number, width);
       const tile = await this.#tree.servedHashes(number, width);
@@ -222,16 +228,61 @@ class Audit {
       const block = await settle(first, width, scan, tile, accept);
       this.#judgeBlock(block, scan, !tile, data, number);
       await this.#takeBlock(block, scan, data);
-      this.#options.progress?.(this.#tree.size, size, new AuditReport(this.#fields(judged)));
+      this.#options.progress?.(this.#tree.size, size);
+    }
+  }
+
+  /** Keeps the scanner busy, also while a batch is closed. */
+  #startScans(): void {
+    const { width, finalSize } = { width: this.#scanner.width, finalSize: this.#tree.finalSize };
+    const end = Math.min(Math.ceil(finalSize / TILE_WIDTH), this.#counted + AHEAD * width);
+    for (; this.#started < end && this.#scanning < width && !this.#options.signal?.aborted; this.#started++) {
+      this.#startScan(this.#started, Math.min(TILE_WIDTH, finalSize - this.#started * TILE_WIDTH));
     }
   }
 
   #startScan(number: number, width: number): void {
     const path = tilePath({ level: "entries", index: number, width });
     this.#ahead.start(tilePath({ level: 0, index: number, width }));
-    const scanned = this.#ahead.start(path).then(async (data) => ({ data, scan: await this.#scanner.scan(data, width) }));
-    scanned.catch(() => undefined); // told to whoever asks
+    const scanned = this.#ahead.start(path).then(async (data) => {
+      let scan = await this.#scanner.scan(data, width);
+      for (const { entry } of scan.leaves) if (entry?.kind === "notice") this.#know(entry.statement.manifest);
+      // Scanned beside the block that its terms are in.
+      if (scan.leaves.some((leaf) => this.#isUnjudged(leaf))) scan = await this.#scanner.scan(data, width);
+      return { data, scan };
+    });
+    this.#scanning++;
+    const done = (): void => {
+      this.#scanning--;
+      this.#startScans();
+    };
+    scanned.then(({ scan }) => {
+      this.#startSeals(number, scan);
+      done();
+    }, done); // what went wrong is told to whoever asks
     this.#scans.set(path, scanned);
+  }
+
+  /** Has the pledges of these terms judged where they are scanned; whether they count is decided in the order of the log. */
+  #know(manifest: Manifest | undefined): void {
+    if (!manifest || this.#known.has(manifest.scope)) return;
+    this.#known.add(manifest.scope);
+    this.#scanner.know(manifest.raw);
+  }
+
+  #isUnjudged({ entry, verdict }: Leaf): boolean {
+    return entry?.kind === "pledge" && !verdict && this.#known.size > 0 && this.#known.has(hex(entry.scopeId));
+  }
+
+  /** Starts reading what will be compared at the seals of a block. */
+  #startSeals(number: number, { leaves }: BundleScan): void {
+    for (const [place, { entry }] of leaves.entries()) {
+      if (entry?.kind !== "seal" || this.#ahead.waiting > MAX_WAITING) continue;
+      const paths = [`checkpoints/${entry.batch}`, totalsPath(entry.batch)];
+      const size = number * TILE_WIDTH + place + 1;
+      if (size < this.#tree.finalSize) paths.push(...partialTiles(size).map(tilePath));
+      for (const path of paths) this.#ahead.start(path);
+    }
   }
 
   /** The bundle, cut to the entries of this size if only the full one is left. */

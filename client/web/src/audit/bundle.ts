@@ -1,8 +1,12 @@
-// One entry bundle: cut into entries, hashed, parsed and its pledges verified; what a worker does.
+// One entry bundle: cut into entries, hashed, parsed and its pledges verified.
+//
+// A worker answers with the little that takes long to find out (findings): to send it every field of every entry would
+// take as long as to verify a signature. Who asked has the bytes, and reads the fields there.
 import { fromUtf8, hex, type Bytes } from "../protocol/bytes.ts";
 import { parseEntry, type Entry } from "../protocol/entry.ts";
 import { MalformedError } from "../protocol/errors.ts";
-import { leafHash } from "../protocol/merkle.ts";
+import { HASH_BYTES, leafHash } from "../protocol/merkle.ts";
+import { parsePledge } from "../protocol/pledge.ts";
 import { TILE_WIDTH } from "../protocol/tile.ts";
 import { Reader } from "../protocol/wire.ts";
 import type { ScopeJudge, Verdict } from "./judge.ts";
@@ -24,48 +28,98 @@ export interface BundleScan {
   readonly problemOffset: number;
 }
 
+/** What takes long to find out about the entries of a bundle, in their order. */
+export interface Findings {
+  readonly hashes: Bytes; // 32 bytes an entry
+  readonly nullifiers: Bytes; // 32 bytes an entry; of no meaning where it is no pledge
+  readonly verdicts: readonly (Verdict | undefined)[];
+}
+
+interface Cut {
+  readonly entries: readonly Bytes[];
+  readonly ends: readonly number[];
+  readonly problem: string;
+  readonly problemOffset: number;
+}
+
 export const EMPTY_SCAN: BundleScan = { leaves: [], ends: [], problem: "", problemOffset: 0 };
 
 /** Cuts a bundle of width entries and looks at each; judges are by scope id in hex. */
 export async function scanBundle(
   data: Bytes, width: number, judges: ReadonlyMap<string, ScopeJudge>,
 ): Promise<BundleScan> {
-  const looks: Promise<Leaf>[] = [];
+  return readScan(data, width, await findOut(data, judges));
+}
+
+/** The worker's part. */
+export async function findOut(data: Bytes, judges: ReadonlyMap<string, ScopeJudge>): Promise<Findings> {
+  const { entries } = cut(data, TILE_WIDTH);
+  const hashes = new Uint8Array(HASH_BYTES * entries.length);
+  const nullifiers = new Uint8Array(HASH_BYTES * entries.length);
+  let id = "";
+  let judge: ScopeJudge | undefined; // most entries in a row are of one scope
+  const verdicts = entries.map((raw, place): Verdict | undefined | Promise<Verdict> => {
+    hashes.set(leafHash(raw), HASH_BYTES * place);
+    let entry: Entry;
+    try {
+      entry = parseEntry(raw);
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error;
+      return nameMalformed(raw, error.message);
+    }
+    if (entry.kind !== "pledge") return undefined;
+    nullifiers.set(entry.nullifier, HASH_BYTES * place);
+    const name = hex(entry.scopeId);
+    if (name !== id) [id, judge] = [name, judges.get(name)];
+    return judge?.judge(entry);
+  });
+  return { hashes, nullifiers, verdicts: await Promise.all(verdicts) };
+}
+
+/** The entries of a bundle with what was found out about them. */
+export function readScan(data: Bytes, width: number, findings: Findings): BundleScan {
+  const { entries, ends, problem, problemOffset } = cut(data, width);
+  const { hashes, nullifiers, verdicts } = findings;
+  const leaves = entries.map((raw, place): Leaf => {
+    const [from, to] = [HASH_BYTES * place, HASH_BYTES * (place + 1)];
+    const entry = readEntry(raw, nullifiers.subarray(from, to));
+    const offset = ends[place]! - raw.length - 2;
+    return { offset, hash: hashes.subarray(from, to), kind: raw[0] ?? -1, entry, verdict: verdicts[place] };
+  });
+  return { leaves, ends, problem, problemOffset };
+}
+
+function readEntry(raw: Bytes, nullifier: Bytes): Entry | undefined {
+  try {
+    return raw[0] === 1 && raw[1] === 1 ? parsePledge(raw, nullifier) : parseEntry(raw);
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error;
+    return undefined;
+  }
+}
+
+function cut(data: Bytes, width: number): Cut {
+  const entries: Bytes[] = [];
   const ends: number[] = [];
   let at = 0;
   let problem = "";
   while (at < data.length) {
-    if (looks.length === TILE_WIDTH) {
+    if (entries.length === TILE_WIDTH) {
       problem = `${data.length - at} bytes follow the last entry`;
       break;
     }
     const size = (data[at]! << 8) | (data[at + 1] ?? 0);
     const end = at + 2 + size;
     if (at + 2 > data.length || end > data.length) {
-      problem = `the bundle ends inside entry ${looks.length} of ${width}`;
+      problem = `the bundle ends inside entry ${entries.length} of ${width}`;
       break;
     }
-    looks.push(look(data.subarray(at + 2, end), at, judges));
+    entries.push(data.subarray(at + 2, end));
     ends.push(end);
     at = end;
   }
-  const leaves = await Promise.all(looks);
-  if (!problem && leaves.length !== width) problem = `${leaves.length} entries where ${width} must be`;
-  return { leaves, ends, problem, problemOffset: at };
-}
-
-async function look(data: Bytes, offset: number, judges: ReadonlyMap<string, ScopeJudge>): Promise<Leaf> {
-  let entry: Entry | undefined;
-  let verdict: Verdict | undefined;
-  try {
-    entry = parseEntry(data);
-  } catch (error) {
-    if (!(error instanceof MalformedError)) throw error;
-    verdict = nameMalformed(data, error.message);
-  }
-  const hash = leafHash(data);
-  if (entry?.kind === "pledge") verdict = await judges.get(hex(entry.scopeId))?.judge(entry);
-  return { offset, hash, kind: data[0] ?? -1, entry, verdict };
+  if (!problem && entries.length !== width) problem = `${entries.length} entries where ${width} must be`;
+  return { entries, ends, problem, problemOffset: at };
 }
 
 function nameMalformed(data: Bytes, detail: string): Verdict {

@@ -42,13 +42,18 @@ export class Files {
   }
 }
 
-/** Starts reading what will be asked for soon, at most so many files at once. */
+/** Starts reading what will be asked for soon. */
 export class Ahead {
   readonly #fetch: Fetch;
   readonly #started = new Map<string, Promise<Bytes>>();
 
   constructor(fetch: Fetch) {
     this.#fetch = fetch;
+  }
+
+  /** How many were started and not asked for. */
+  get waiting(): number {
+    return this.#started.size;
   }
 
   start(path: string): Promise<Bytes> {

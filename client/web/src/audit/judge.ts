@@ -1,7 +1,7 @@
 // Whether a pledge or a revision is valid under its scope's manifest (headcount_engine/acceptance.py), and the name of
 // what is wrong with it.
 import { diagnose, importKey, isSignature } from "../protocol/blind_rsa.ts";
-import { concat, equal, type Bytes } from "../protocol/bytes.ts";
+import { equal, type Bytes } from "../protocol/bytes.ts";
 import { chunk } from "../protocol/chunk.ts";
 import { MalformedError, RevisionConflictError } from "../protocol/errors.ts";
 import { NO_SEALED_HASH, WITHDRAWN, type Pledge } from "../protocol/pledge.ts";
@@ -16,18 +16,20 @@ export interface Verdict {
   readonly detail: string;
 }
 
+const NONCE_AT = 2; // in a token input, behind its type
+
 export const VALID: Verdict = { code: "", detail: "" };
 
 export class ScopeJudge {
   readonly manifest: Manifest;
   readonly #keys: Promise<CryptoKey[]>;
-  readonly #tails: readonly Bytes[]; // of each token input, behind the nonce
+  readonly #inputs: readonly Bytes[]; // a token input for each issuer, in which the nonce is put: engines take a copy
 
   constructor(manifest: Manifest) {
     this.manifest = manifest;
     this.#keys = Promise.all(manifest.issuers.map((issuer) => importKey(decodeTokenKey(issuer.tokenKey))));
     this.#keys.catch(() => undefined); // told to whoever judges
-    this.#tails = tokenInputs(manifest, new Uint8Array(32)).map((input) => input.slice(34));
+    this.#inputs = tokenInputs(manifest, new Uint8Array(32));
   }
 
   /** Verifies all fields and authenticators. */
@@ -40,9 +42,12 @@ export class ScopeJudge {
     const wrong = wrongChoice(manifest, pledge.choice, pledge.sealedHash);
     if (wrong) return this.#name(pledge, wrong, false);
     const keys = await this.#keys;
-    const head = concat(Uint8Array.of(0, 2), pledge.nullifier);
     const sound = await Promise.all(
-      pledge.authenticators.map((value, i) => isSignature(keys[i]!, concat(head, this.#tails[i]!), value)),
+      pledge.authenticators.map((value, i) => {
+        const input = this.#inputs[i]!;
+        input.set(pledge.nullifier, NONCE_AT);
+        return isSignature(keys[i]!, input, value);
+      }),
     );
     return sound.every(Boolean) ? VALID : this.#name(pledge, "the signature does not verify", true);
   }

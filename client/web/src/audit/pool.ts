@@ -6,7 +6,7 @@ const MAX_WORKERS = 8;
 function start(): WorkerLike {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
   return {
-    postMessage: (message) => worker.postMessage(message),
+    postMessage: (message, transfer) => worker.postMessage(message, transfer),
     onSaid: (take) => (worker.onmessage = (event: MessageEvent) => take(event.data)),
     terminate: () => worker.terminate(),
   };

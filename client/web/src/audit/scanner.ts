@@ -1,7 +1,7 @@
-// Who looks at bundles: this thread, or a pool of workers. A bundle goes out as its bytes and comes back parsed and judged.
+// Who looks at bundles: this thread, or a pool of workers. A bundle goes out as its bytes; hashes and verdicts come back.
 import type { Bytes } from "../protocol/bytes.ts";
 import { parseManifest } from "../protocol/scope.ts";
-import { scanBundle, type BundleScan } from "./bundle.ts";
+import { findOut, readScan, type BundleScan, type Findings } from "./bundle.ts";
 import { ScopeJudge } from "./judge.ts";
 
 export interface Scanner {
@@ -22,8 +22,12 @@ export class InlineScanner implements Scanner {
     if (!this.#judges.has(manifest.scope)) this.#judges.set(manifest.scope, new ScopeJudge(manifest));
   }
 
-  scan(data: Bytes, width: number): Promise<BundleScan> {
-    return scanBundle(data, width, this.#judges);
+  findOut(data: Bytes): Promise<Findings> {
+    return findOut(data, this.#judges);
+  }
+
+  async scan(data: Bytes, width: number): Promise<BundleScan> {
+    return readScan(data, width, await this.findOut(data));
   }
 
   close(): void {
@@ -32,31 +36,33 @@ export class InlineScanner implements Scanner {
 }
 
 /** What a worker is told and answers; a page's Worker and node's worker_threads both do. */
-export type Told = { readonly manifest: Bytes } | { readonly id: number; readonly data: Bytes; readonly width: number };
-export type Said = { readonly id: number; readonly scan: BundleScan } | { readonly id: number; readonly error: string };
+export type Told = { readonly manifest: Bytes } | { readonly id: number; readonly data: Bytes };
+export type Said = { readonly id: number; readonly findings: Findings } | { readonly id: number; readonly error: string };
 
 export interface WorkerLike {
-  postMessage(message: Told): void;
+  postMessage(message: Told, transfer: ArrayBuffer[]): void;
   onSaid(take: (said: Said) => void): void;
   terminate(): void;
 }
 
 /** The worker's side: answers what it is told, one scanner each. */
-export function serve(listen: (take: (told: Told) => void) => void, say: (said: Said) => void): void {
+export function serve(
+  listen: (take: (told: Told) => void) => void, say: (said: Said, transfer: ArrayBuffer[]) => void,
+): void {
   const scanner = new InlineScanner();
   listen((told) => {
     if ("manifest" in told) scanner.know(told.manifest);
     else {
-      scanner.scan(told.data, told.width).then(
-        (scan) => say({ id: told.id, scan }),
-        (error: unknown) => say({ id: told.id, error: String(error) }),
+      scanner.findOut(told.data).then(
+        (findings) => say({ id: told.id, findings }, [findings.hashes.buffer, findings.nullifiers.buffer]),
+        (error: unknown) => say({ id: told.id, error: String(error) }, []),
       );
     }
   });
 }
 
 interface Waiting {
-  readonly resolve: (scan: BundleScan) => void;
+  readonly resolve: (findings: Findings) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -73,7 +79,7 @@ export class PoolScanner implements Scanner {
       worker.onSaid((said) => {
         const asked = waiting.get(said.id);
         waiting.delete(said.id);
-        if ("scan" in said) asked?.resolve(said.scan);
+        if ("findings" in said) asked?.resolve(said.findings);
         else asked?.reject(new Error(said.error));
       });
       return { worker, waiting };
@@ -81,15 +87,20 @@ export class PoolScanner implements Scanner {
   }
 
   know(manifest: Bytes): void {
-    for (const { worker } of this.#workers) worker.postMessage({ manifest });
+    for (const { worker } of this.#workers) worker.postMessage({ manifest }, []);
   }
 
-  scan(data: Bytes, width: number): Promise<BundleScan> {
+  async scan(data: Bytes, width: number): Promise<BundleScan> {
+    return readScan(data, width, await this.#findOut(data.slice()));
+  }
+
+  /** Takes the bytes away. */
+  #findOut(data: Bytes): Promise<Findings> {
     const { worker, waiting } = this.#workers.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a));
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       waiting.set(id, { resolve, reject });
-      worker.postMessage({ id, data, width });
+      worker.postMessage({ id, data }, [data.buffer]);
     });
   }
 

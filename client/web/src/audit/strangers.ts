@@ -85,7 +85,8 @@ async function special({ leaf }: Stranger, replaced: boolean, recount: Recount):
   const { entry } = leaf;
   if (entry?.kind === "pledge") {
     if (recount.spent.find(entry.nullifier) !== undefined) return "replayed-token";
-    const verdict = leaf.verdict ?? (await recount.judge(hex(entry.scopeId))?.judge(entry));
+    const judge = recount.judge(hex(entry.scopeId)); // none for terms that are served and not in the tree
+    const verdict = judge && (leaf.verdict ?? (await judge.judge(entry)));
     return verdict?.code === "foreign-key" ? "foreign-key" : undefined;
   }
   if (leaf.kind === 2) return "broken-seal";

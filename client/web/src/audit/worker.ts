@@ -4,5 +4,5 @@ import { serve } from "./scanner.ts";
 
 serve(
   (take) => void addEventListener("message", (event: MessageEvent) => take(event.data)),
-  (said) => postMessage(said),
+  (said, transfer) => postMessage(said, { transfer }),
 );

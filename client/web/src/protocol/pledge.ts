@@ -41,13 +41,19 @@ export function encodePledge(pledge: Pledge): Bytes {
   return concat(HEADER, scopeId, u16(choice), revisionKey, sealedHash, n, ...authenticators);
 }
 
-export function parsePledge(data: Uint8Array): Pledge {
+/** Its fields are views of data; the nullifier is computed unless somebody who has computed it says it. */
+export function parsePledge(data: Uint8Array, known?: Bytes): Pledge {
   const reader = new Reader(data);
   reader.expect(HEADER, "entry type or version");
-  const [scopeId, choice, revisionKey, sealedHash] = [reader.take(32), reader.u16(), reader.take(32), reader.take(32)];
+  const scopeId = reader.view(32);
+  const choice = reader.u16();
+  const revisionKey = reader.view(32);
+  const sealedHash = reader.view(32);
   const n = reader.u8();
   if (n < 1 || n > MAX_ISSUERS) throw new MalformedError(`${n} authenticators where 1 to ${MAX_ISSUERS} may be`);
-  const authenticators = Array.from({ length: n }, () => reader.take(AUTHENTICATOR_BYTES));
+  const authenticators: Bytes[] = [];
+  while (authenticators.length < n) authenticators.push(reader.view(AUTHENTICATOR_BYTES));
   reader.finish();
-  return makePledge({ scopeId, choice, revisionKey, sealedHash, authenticators });
+  const nullifier = known ?? nonce(scopeId, choice, revisionKey, sealedHash);
+  return { kind: "pledge", scopeId, choice, revisionKey, sealedHash, authenticators, nullifier };
 }

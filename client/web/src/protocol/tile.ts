@@ -54,6 +54,16 @@ export function newTiles(old: number, size: number): Tile[] {
   return tiles;
 }
 
+/** The partial tiles and the partial bundle of the tree of size leaves. */
+export function partialTiles(size: number): Tile[] {
+  const tiles: Tile[] = [];
+  for (let level = 0, rest = size; rest; level++, rest = Math.floor(rest / TILE_WIDTH)) {
+    const place = { index: Math.floor(rest / TILE_WIDTH), width: rest % TILE_WIDTH };
+    if (place.width) tiles.push({ level, ...place }, ...(level ? [] : [{ level: "entries" as const, ...place }]));
+  }
+  return tiles;
+}
+
 /** The bundles of the tree of size entries that the tree of old entries does not have. */
 export function newBundles(old: number, size: number): Tile[] {
   return old === size ? [] : Array.from(places(old, size), (place) => ({ level: "entries", ...place }));
