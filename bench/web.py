@@ -123,7 +123,10 @@ def _node(folder: Path, workers: int) -> float:
 
 
 def _chromium(folder: Path) -> dict[str, float]:
-    with _served(folder) as (url, answers), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+    with (
+        _served(folder) as (url, answers),
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+    ):
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
         browser = subprocess.Popen([_CHROMIUM, *flags, url], stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
