@@ -8,7 +8,7 @@ from pathlib import Path
 import fakes
 import manifests
 from fakes import DAY
-from headcount_ledger import schema
+from headcount_ledger import schema, staged
 from headcount_ledger.config import LedgerConfig
 
 SCOPE = manifests.manifest(
@@ -48,6 +48,9 @@ def everything(directory: Path) -> LedgerConfig:
         ledger.seal(TODAY)
         for pledge in WAITING:
             ledger.accept(pledge.to_bytes(), TODAY)
+            if pledge is WAITING[2]:  # the others are still where they came
+                with ledger.store.write() as tx:
+                    staged.settle(tx)
         ledger.accept(manifests.revision(PLEDGES[0], 0, 3, 1).to_bytes(), TODAY)
         ledger.accept(manifests.revision(WAITING[0], 300, 1, 1).to_bytes(), TODAY)
         later = manifests.issuance(SCOPE, TODAY, 336, issued)
@@ -64,12 +67,15 @@ def flip_byte(path: Path, offset: int, bit: int = 0) -> None:
 def columns() -> list[tuple[str, str]]:
     """Every column of every table that has rows while the ledger is here."""
     tables = [table for table in schema.metadata.sorted_tables if table is not schema.frozen]
-    return [(table.name, column.name) for table in tables for column in table.c]
+    all_columns = [column for table in tables for column in table.c]
+    all_columns += [schema.arrivals.c.nullifiers, schema.arrivals.c.entries]
+    return [(column.table.name, column.name) for column in all_columns]
 
 
 def flip_column(config: LedgerConfig, table: str, column: str, place: int = 0, bit: int = 1) -> bool:
     """Flip a bit of a row's value (of a number the one given), or fill in a NULL; whether there is a row."""
-    keys = [key.name for key in schema.metadata.tables[table].primary_key]
+    tables = {**schema.metadata.tables, **schema.arrivals_metadata.tables}
+    keys = [key.name for key in tables[table].primary_key]
     connection = sqlite3.connect(config.database)
     try:
         order = ", ".join(keys)

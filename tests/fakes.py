@@ -115,7 +115,7 @@ def tables(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:
         with engine.begin() as tx:
             return {
                 table.name: sorted(tuple(row) for row in tx.execute(select(table)))
-                for table in schema.metadata.sorted_tables
+                for table in (*schema.metadata.sorted_tables, *schema.arrivals_metadata.sorted_tables)
             }
     finally:
         engine.dispose()

@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Row, Table, delete, insert, select
 
-from headcount_ledger import durable, schema
+from headcount_ledger import durable, schema, staged
 from headcount_ledger.config import LedgerConfig
 from headcount_ledger.head import Head, insert_head, load_head
 from headcount_ledger.ledger import Ledger
@@ -85,6 +85,7 @@ def _freeze(store: Store, successor: str) -> None:
     with store.write() as tx:
         if load_head(tx).published is None:
             raise UnavailableError("the last batch is not published yet: `headcount ledger seal` finishes it")
+        staged.settle(tx)
         tx.execute(insert(schema.frozen).values(id=1, successor=successor))
 
 

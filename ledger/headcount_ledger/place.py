@@ -79,7 +79,10 @@ def check_tables(engine: Engine) -> None:
     with _reading(engine) as connection:
         found = inspect(connection).get_multi_columns()
     there = {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
-    for name, table in schema.metadata.tables.items():
+    tables = dict(schema.metadata.tables)
+    if engine.dialect.name == "sqlite":
+        tables.update(schema.arrivals_metadata.tables)
+    for name, table in tables.items():
         if there.get(name) != set(table.c.keys()):
             raise ConfigurationError(
                 f"another version has made this database: its table {name} is not there or has other columns"

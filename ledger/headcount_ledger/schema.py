@@ -150,6 +150,29 @@ staged_notices = _table(
 
 MARKED = (staged_revisions, staged_notices)
 
+# Pledges that have just come, where the database is SQLite, a row for each group that was committed: see
+# arrivals. The number grows until all are sorted in. With a row number of SQLite's own, because rows of
+# other tables spill to a page of their own at a quarter of a page.
+arrivals_metadata = MetaData()
+
+arrivals = Table(
+    "arrivals",
+    arrivals_metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("nullifiers", LargeBinary, nullable=False),  # 32 bytes each, ascending
+    Column("entries", LargeBinary, nullable=False),  # with their leaf hashes
+)
+
+arrivals_state = Table(
+    "arrivals_state",
+    arrivals_metadata,
+    Column("id", SmallInteger, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("mark", LargeBinary(16), nullable=False),  # another one with every change
+    Column("through", Integer, nullable=False),  # last row of the round, 0 without one
+    Column("passed", LargeBinary(32), nullable=False),  # in those rows, what is not greater is sorted in
+    sqlite_with_rowid=False,
+)
+
 # The batch between its building and its publication, where the database is PostgreSQL; see pending_tables.
 pending_metadata = MetaData()
 

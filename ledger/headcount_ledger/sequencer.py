@@ -21,7 +21,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 
-from headcount_ledger import sealed, taking
+from headcount_ledger import sealed, staged, taking
 from headcount_ledger.building import Batch, TreeExtension, check_batch, completed, overlay, totals_file
 from headcount_ledger.effects import Effects, check_head
 from headcount_ledger.head import Head, load_head, mark_published, swap_head
@@ -130,6 +130,7 @@ class Sequencer:
         day = max(day, head.day)  # a batch's day never falls
         batch = head.batches
         with self._store.write() as tx:
+            staged.settle(tx)  # from here on who comes is late
             terms = sealed.manifests(tx)
             waiting = taking.waiting(tx)
             taking.check(tx, terms.keys(), waiting.keys())

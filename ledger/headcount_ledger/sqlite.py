@@ -38,6 +38,7 @@ class Sqlite:
     def create_tables(self) -> None:
         """Make the tables of a new ledger."""
         schema.metadata.create_all(self.engine)
+        schema.arrivals_metadata.create_all(self.engine)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

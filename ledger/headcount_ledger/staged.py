@@ -1,11 +1,12 @@
 """What is accepted: staged for the next batches, or spent.
 
-Each decision is one statement whose row count is checked.
+Each decision is one statement whose row count is checked; of pledges in SQLite, several in a transaction
+that has the lock (``arrivals``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Insert,
+    Integer,
+    Row,
     Table,
     and_,
     bindparam,
@@ -25,8 +28,9 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
+from headcount_ledger import arrivals
+from headcount_ledger.arrivals import PledgeRow, pledge_row
 from headcount_ledger.schema import (
     notices,
     scopes,
@@ -41,9 +45,6 @@ from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
 
-# nullifier, scope, leaf hash, revision key, choice, entry
-PledgeRow = tuple[Nullifier, ScopeId, LeafHash, bytes, int, bytes]
-
 
 @dataclass(frozen=True, slots=True)
 class StoredPledge:
@@ -55,6 +56,15 @@ class StoredPledge:
     serial: int  # of the last accepted revision, 0 without any
     revision_hash: LeafHash | None  # leaf hash of that revision
     revision_waits: bool  # for a batch; until then no other is taken
+
+
+@dataclass(frozen=True, slots=True)
+class StagedPledge:
+    """What must be known of a pledge that waits for a batch."""
+
+    scope: ScopeId
+    leaf_hash: LeafHash
+    revision_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +90,7 @@ def _value(table: Table, name: str) -> BindParameter[Any]:
     return bindparam(name, type_=table.c[name].type)
 
 
-# Made once: building a statement costs more than running it.
-_PLEDGE_COLUMNS = ("nullifier", "scope", "leaf_hash", "revision_key", "choice", "entry")
-_STAGE_PLEDGE = (
-    sqlite.insert(staged_pledges)
-    .from_select(
-        (*_PLEDGE_COLUMNS, "is_late"),
-        select(
-            *(_value(staged_pledges, name) for name in _PLEDGE_COLUMNS), scopes.c.joins.is_not(None)
-        ).where(
-            scopes.c.scope == _value(staged_pledges, "scope"),
-            scopes.c.is_open,
-            ~exists().where(spent.c.nullifier == _value(staged_pledges, "nullifier")),
-        ),
-    )
-    .on_conflict_do_nothing()
-)
-
-# Compiled once for the cursor: the six values of the row, then the scope and the nullifier again.
-_STAGE_PLEDGE_SQL = str(_STAGE_PLEDGE.compile(dialect=sqlite.dialect()))
-
-# The same for all rows of a group at once: a server is asked once, however many there are.
+# All rows of a group at once: a server is asked once, however many there are.
 _STAGE_PLEDGES_SQL = """
 INSERT INTO staged_pledges (nullifier, scope, leaf_hash, revision_key, choice, entry, is_late)
 SELECT row.*, scopes.joins IS NOT NULL
@@ -112,6 +102,7 @@ ON CONFLICT DO NOTHING
 RETURNING leaf_hash
 """
 
+# Made once: building a statement costs more than running it.
 _COUNT_NOTICES = select(func.count()).select_from(staged_notices)
 
 _NULLIFIER = _value(staged_revisions, "nullifier")
@@ -123,6 +114,7 @@ _STAGE_REVISION = _insert_where(
     or_(
         exists().where(spent.c.nullifier == _NULLIFIER, spent.c.serial == _BEFORE),
         and_(_BEFORE == 0, exists().where(staged_pledges.c.nullifier == _NULLIFIER)),
+        and_(_BEFORE == 0, bindparam("has_come", type_=Integer) == 1),
     ),
 )
 
@@ -130,45 +122,38 @@ _STAGE_REVISION = _insert_where(
 def stage_pledges(tx: Connection, rows: Sequence[PledgeRow]) -> list[bool]:
     """Stage each pledge of an open scope unless its nullifier stands: this decides that it counts once.
 
-    True of what was staged; of equal rows, perhaps of each. The one statement that must be fast, so it goes
-    around SQLAlchemy, whose part of it costs four times what SQLite's does.
+    True of what was staged; of equal rows, perhaps of each. What must be fast, so it goes around SQLAlchemy.
     """
     if not rows:
         return []
-    cursor = tx.connection.cursor()
-    database: Any = tx.dialect.loaded_dbapi
-    try:
-        if tx.dialect.name == "postgresql":
-            cursor.execute(_STAGE_PLEDGES_SQL, [list(column) for column in zip(*rows, strict=True)])
-            staged = {bytes(leaf_hash) for (leaf_hash,) in cursor.fetchall()}
-            return [leaf_hash in staged for _, _, leaf_hash, _, _, _ in rows]
-        values = [(*row, row[1], row[0]) for row in rows]
-        cursor.execute("SAVEPOINT pledges")
-        cursor.executemany(_STAGE_PLEDGE_SQL, values)
-        if cursor.rowcount == len(rows):
-            cursor.execute("RELEASE pledges")
-            return [True] * len(rows)
-        # Some stand already, and only one by one SQLite tells which.
-        cursor.execute("ROLLBACK TO pledges")
-        cursor.execute("RELEASE pledges")
-        done = []
-        for row in values:
-            cursor.execute(_STAGE_PLEDGE_SQL, row)
-            done.append(cursor.rowcount == 1)
-        return done
-    except database.Error as exc:
-        # As SQLAlchemy would raise it, so that the store knows what it means.
-        raise DBAPIError.instance(
-            None, None, exc, database.Error, hide_parameters=True, dialect=tx.dialect
-        ) from exc
-    finally:
-        cursor.close()
+    if tx.dialect.name == "sqlite":
+        return arrivals.stage(tx, rows)
+    with arrivals.raw_cursor(tx) as cursor:
+        cursor.execute(_STAGE_PLEDGES_SQL, [list(column) for column in zip(*rows, strict=True)])
+        staged = {bytes(leaf_hash) for (leaf_hash,) in cursor.fetchall()}
+    return [leaf_hash in staged for _, _, leaf_hash, _, _, _ in rows]
 
 
 def stage_pledge(tx: Connection, pledge: Pledge, nullifier: Nullifier, leaf_hash: LeafHash) -> bool:
     """Stage one pledge; see ``stage_pledges``."""
-    row = (nullifier, pledge.scope_id, leaf_hash, pledge.revision_key, pledge.choice, pledge.to_bytes())
-    return stage_pledges(tx, [row])[0]
+    return stage_pledges(tx, [pledge_row(nullifier, leaf_hash, pledge.to_bytes())])[0]
+
+
+def settle(tx: Connection) -> None:
+    """Sort what has just come into the staged table, before that is read as a whole or written anew."""
+    if tx.dialect.name == "sqlite":
+        arrivals.settle(tx)
+
+
+def pledges_that_came(tx: Connection) -> Iterator[PledgeRow]:
+    """The staged pledges that are not yet in the staged table."""
+    return arrivals.waiting(tx) if tx.dialect.name == "sqlite" else iter(())
+
+
+def check_arrivals(tx: Connection) -> None:
+    """Refuse pledges that have come and are lost on the way to the staged table; see ``arrivals.check``."""
+    if tx.dialect.name == "sqlite":
+        arrivals.check(tx)
 
 
 def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> bool:
@@ -180,6 +165,7 @@ def stage_revision(tx: Connection, revision: Revision, leaf_hash: LeafHash) -> b
         "choice": revision.choice,
         "serial": revision.serial,
         "entry": revision.to_bytes(),
+        "has_come": int(tx.dialect.name == "sqlite" and arrivals.holds(tx, revision.nullifier)),
     }
     return tx.execute(_STAGE_REVISION[tx.dialect.name], row).rowcount == 1
 
@@ -221,24 +207,34 @@ def find_pledge(tx: Connection, nullifier: Nullifier) -> StoredPledge | None:
         )
     ).one_or_none()
     row = tx.execute(select(spent).where(spent.c.nullifier == nullifier)).one_or_none()
-    if row is not None:
-        serial, revision_hash = row.serial, row.revision_hash
-    else:
-        query = select(staged_pledges).where(staged_pledges.c.nullifier == nullifier)
-        row = tx.execute(query).one_or_none()
-        if row is None:
-            return None
-        serial, revision_hash = 0, None
+    pledge = find_staged(tx, nullifier) if row is None else _pledge_of(row)
+    if pledge is None:
+        return None
+    serial, revision_hash = (0, None) if row is None else (row.serial, row.revision_hash)
     if revised is not None:
         serial, revision_hash = revised.serial, revised.leaf_hash
     return StoredPledge(
-        ScopeId(row.scope),
-        LeafHash(row.leaf_hash),
-        row.revision_key,
+        pledge.scope,
+        pledge.leaf_hash,
+        pledge.revision_key,
         serial,
         revision_hash,
         revised is not None,
     )
+
+
+def find_staged(tx: Connection, nullifier: Nullifier) -> StagedPledge | None:
+    """A pledge that waits for a batch."""
+    query = select(staged_pledges).where(staged_pledges.c.nullifier == nullifier)
+    row = tx.execute(query).one_or_none()
+    if row is not None:
+        return _pledge_of(row)
+    came = arrivals.find(tx, nullifier) if tx.dialect.name == "sqlite" else None
+    return None if came is None else StagedPledge(came[1], came[2], came[3])
+
+
+def _pledge_of(row: Row[*tuple[Any, ...]]) -> StagedPledge:
+    return StagedPledge(ScopeId(row.scope), LeafHash(row.leaf_hash), row.revision_key)
 
 
 def find_notice(tx: Connection, scope: ScopeId, author: str, seq: int) -> LeafHash | None:

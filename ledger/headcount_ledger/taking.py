@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -23,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from headcount_ledger import postgresql, sqlite
+from headcount_ledger import postgresql, sqlite, staged
 from headcount_ledger.schema import MARKED, scopes, spent, staged_notices, staged_pledges, staged_revisions
 from headcount_spec.errors import CorruptionError
 from headcount_spec.merkle import LeafHash
@@ -35,7 +36,9 @@ _BLOCK = 1024  # rows that are read at once
 def waiting(tx: Connection) -> dict[ScopeId, int]:
     """How many pledges wait in each scope."""
     query = select(staged_pledges.c.scope, func.count()).group_by(staged_pledges.c.scope)
-    return {ScopeId(scope): number for scope, number in tx.execute(query)}
+    numbers = Counter({ScopeId(scope): number for scope, number in tx.execute(query)})
+    numbers.update(scope for _, scope, *_ in staged.pledges_that_came(tx))
+    return dict(numbers)
 
 
 def check(tx: Connection, known: Collection[ScopeId], waiting: Collection[ScopeId]) -> None:
@@ -187,6 +190,7 @@ def rewrite(tx: Connection) -> None:
 
     So did which of them were late.
     """
+    staged.settle(tx)
     _forget_plan(tx)
     (postgresql if tx.dialect.name == "postgresql" else sqlite).rewrite(tx)
 

@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from headcount_ledger import staged
+from headcount_ledger.arrivals import PledgeRow, pledge_row
 from headcount_ledger.notices import ANYBODY, Admission, take_notice
 from headcount_spec.errors import MalformedError, ProtocolError
 from headcount_spec.merkle import LeafHash, leaf_hash
 from headcount_spec.pledge import Nullifier
 from headcount_spec.revision import Revision
-from headcount_spec.scope import ScopeId
 from headcount_spec.wire import Reader, u8, u32
 
 
@@ -30,11 +30,9 @@ class StagePledge:
     leaf_hash: LeafHash
     entry: bytes
 
-    def row(self) -> staged.PledgeRow:
-        """The row of the staged table. The offsets are those of Pledge, which was parsed before."""
-        entry = self.entry
-        choice = int.from_bytes(entry[34:36], "big")
-        return (self.nullifier, ScopeId(entry[2:34]), self.leaf_hash, entry[36:68], choice, entry)
+    def row(self) -> PledgeRow:
+        """The row of the staged table."""
+        return pledge_row(self.nullifier, self.leaf_hash, self.entry)
 
     def __call__(self, tx: Connection) -> bool:
         """Run it alone."""

@@ -12,6 +12,8 @@ import manifests
 import vectors
 from headcount import HttpTransport, accusation, cli, receipt, receipt_commands, revise
 from headcount.pledge_file import PledgeStore
+from headcount_ledger import staged
+from headcount_ledger.ledger import Ledger
 from headcount_ledger.reader.view import open_ledger
 from headcount_spec.accusation import Accusation
 from headcount_spec.errors import (
@@ -31,6 +33,8 @@ DEADLINE = manifests.CLOSES + 4
 def drop(world: Any, table: str, path: Path) -> None:
     """What a dishonest operator does: forget what was promised."""
     nullifier = PledgeStore(path).load().nullifier
+    with Ledger.open(world.ledger_config) as ledger, ledger.store.write() as tx:
+        staged.settle(tx)
     with sqlite3.connect(world.ledger_config.database) as connection:
         found = connection.execute(f"DELETE FROM {table} WHERE nullifier = ?", (nullifier,))  # noqa: S608
         assert found.rowcount == 1

@@ -284,6 +284,7 @@ def test_a_sequencer_that_lost_its_connection_writes_nothing_over_its_successor(
     "change",
     [
         "DROP TABLE frozen",
+        "DROP TABLE arrivals",
         "ALTER TABLE staged_pledges RENAME COLUMN is_late TO batch",
         "ALTER TABLE scopes DROP COLUMN joins",
         "ALTER TABLE spent ADD COLUMN since INTEGER",

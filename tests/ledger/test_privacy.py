@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 import fakes
 import manifests
 from fakes import DAY
-from headcount_ledger import schema
+from headcount_ledger import schema, staged
 from headcount_ledger.ledger import Ledger
 from headcount_spec.pledge import Pledge
 from headcount_spec.scope import Manifest
@@ -126,7 +126,11 @@ def test_an_exception_of_the_database_names_no_pledge(tmp_path: Path) -> None:
 
 def test_no_table_has_a_time(tmp_path: Path) -> None:
     with filled(tmp_path, [0], FAST) as ledger:
-        rows = fakes.tables(ledger)["staged_pledges"]
+        rows = fakes.tables(ledger)["arrivals"]
+        with ledger.store.write() as tx:
+            staged.settle(tx)
+        rows += fakes.tables(ledger)["staged_pledges"]
+    assert len(rows) == 2
     later = fakes.FakeClock().seconds
     numbers = [value for row in rows for value in row if isinstance(value, int)]
     assert all(value < later // 86400 - 1 for value in numbers)

@@ -7,6 +7,7 @@ import pytest
 import fakes
 import manifests
 from fakes import DAY
+from headcount_ledger import staged
 from headcount_ledger.history import checkpoint_path
 from headcount_ledger.ledger import Ledger
 from headcount_ledger.sequencer import hint_path
@@ -270,6 +271,18 @@ def test_a_flipped_bit_in_a_staged_entry_is_never_signed(tmp_path: Path) -> None
         ledger.accept(manifests.pledge(scope, 0).to_bytes(), DAY)
         head = ledger.head()
         entry = manifests.pledge(scope, 0).to_bytes()
+        came = leaf_hash(entry) + len(entry).to_bytes(2) + entry
+        for place in (0, 40, 100, len(came) - 1):
+            flip(ledger, "arrivals", "entries", came[:place] + bytes([came[place] ^ 1]) + came[place + 1 :])
+            with Ledger.open(ledger.config) as other, pytest.raises(CorruptionError):
+                other.seal(DAY)
+            assert ledger.head() == head
+            with ledger._store.write() as tx:
+                for table in ("arrivals", "arrivals_state", "staged_pledges"):
+                    tx.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
+            ledger.accept(entry, DAY)
+        with ledger._store.write() as tx:
+            staged.settle(tx)
         flip(ledger, "staged_pledges", "entry", entry[:-1] + bytes([entry[-1] ^ 1]))
         with pytest.raises(CorruptionError):
             ledger.seal(DAY)

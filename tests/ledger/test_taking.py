@@ -5,6 +5,7 @@ from pathlib import Path
 import fakes
 import manifests
 from fakes import DAY
+from headcount_ledger import staged
 from headcount_ledger.ledger import Ledger
 
 FAST = manifests.manifest(min_batch=1)
@@ -23,7 +24,8 @@ def opened(directory: Path) -> Ledger:
 
 def marks(ledger: Ledger) -> tuple[list[object], list[object]]:
     """What a plan leaves in the tables: the batches that scopes join, and how many rows were late."""
-    with ledger.store.read() as tx:
+    with ledger.store.write() as tx:
+        staged.settle(tx)
         joins = tx.exec_driver_sql("SELECT joins FROM scopes WHERE joins IS NOT NULL").scalars().all()
         late = tx.exec_driver_sql("SELECT count(*) FROM staged_pledges WHERE is_late").scalars().all()
     return list(joins), list(late)

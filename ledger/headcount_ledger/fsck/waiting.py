@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from sqlalchemy import Connection, Row, Table, select
 
 from headcount_engine.acceptance import ScopeVerifier
-from headcount_ledger import schema, sealed
+from headcount_ledger import schema, sealed, staged
+from headcount_ledger.arrivals import PledgeRow
 from headcount_ledger.fsck.finding import Findings
 from headcount_ledger.head import Head
 from headcount_spec.errors import CorruptionError, NotFoundError, ProtocolError
 from headcount_spec.merkle import leaf_hash
 from headcount_spec.notice import Notice, author, manifest_of, verify_notice
-from headcount_spec.pledge import Pledge
+from headcount_spec.pledge import Nullifier, Pledge
 from headcount_spec.revision import Revision
 from headcount_spec.scope import Manifest, ScopeId
 
@@ -38,6 +39,21 @@ def check_waiting(tx: Connection, head: Head, findings: Findings) -> int:
                 verify(row)
             except ProtocolError as exc:
                 findings.add("wrong-staged", f"{table.name}, row {place} by its key", str(exc))
+    return number + _check_arrivals(tx, check, findings)
+
+
+def _check_arrivals(tx: Connection, check: _Waiting, findings: Findings) -> int:
+    number, place = 0, "arrivals"
+    try:
+        staged.check_arrivals(tx)
+        for number, row in enumerate(staged.pledges_that_came(tx), 1):
+            place = f"arrivals, pledge {number} by their groups"
+            try:
+                check.arrival(row)
+            except ProtocolError as exc:
+                findings.add("wrong-staged", place, str(exc))
+    except CorruptionError as exc:
+        findings.add("wrong-staged", place, str(exc))
     return number
 
 
@@ -54,7 +70,10 @@ class _Waiting:
 
     def row(self, row: Row[object]) -> None:
         """What holds for every table."""
-        if not isinstance(row.entry, bytes) or leaf_hash(row.entry) != row.leaf_hash:
+        self._hash(row.entry, row.leaf_hash)
+
+    def _hash(self, entry: object, hash: object) -> None:
+        if not isinstance(entry, bytes) or leaf_hash(entry) != hash:
             raise CorruptionError("the entry has another hash than the one it was accepted with")
 
     def plans(self) -> Iterator[str]:
@@ -94,17 +113,31 @@ class _Waiting:
                 return bytes(found)
         raise NotFoundError("its author's notice before it is missing")
 
-    def pledge(self, row: Row[object]) -> None:
-        """A pledge: its authenticators, and that it is not spent."""
-        pledge = Pledge.from_bytes(row.entry)
+    def arrival(self, row: PledgeRow) -> None:
+        """A pledge that is not yet in the staged table."""
+        nullifier, _, hash, _, _, entry = row
+        self._hash(entry, hash)
+        pledge = Pledge.from_bytes(entry)
+        if self._pledge(pledge) != nullifier:
+            raise CorruptionError("the row says something else than its entry")
+        if self._find(schema.staged_pledges, nullifier) is not None:
+            raise CorruptionError("the pledge is in the staged table already")
+
+    def _pledge(self, pledge: Pledge) -> Nullifier:
+        """What holds of both: the authenticators, and that it is not spent."""
         nullifier = self._verifier(pledge.scope_id).verify_pledge(pledge)
-        said = (nullifier, pledge.scope_id, pledge.revision_key, pledge.choice)
+        if self._find(schema.spent, nullifier) is not None:
+            raise CorruptionError("the pledge is spent already")
+        return nullifier
+
+    def pledge(self, row: Row[object]) -> None:
+        """A pledge of the staged table."""
+        pledge = Pledge.from_bytes(row.entry)
+        said = (self._pledge(pledge), pledge.scope_id, pledge.revision_key, pledge.choice)
         if said != (row.nullifier, row.scope, row.revision_key, row.choice):
             raise CorruptionError("the row says something else than its entry")
         if row.is_late and pledge.scope_id not in self._joining:
             raise CorruptionError("it came after its scope was planned for a batch, and none is planned")
-        if self._find(schema.spent, nullifier) is not None:
-            raise CorruptionError("the pledge is spent already")
 
     def revision(self, row: Row[object]) -> None:
         """A revision: its signature, and that it is the next one of its pledge."""
@@ -114,7 +147,7 @@ class _Waiting:
         if said != (row.nullifier, row.scope, row.serial, row.choice):
             raise CorruptionError("the row says something else than its entry")
         spent = self._find(schema.spent, revision.nullifier)
-        stands = spent or self._find(schema.staged_pledges, revision.nullifier)
+        stands = spent or staged.find_staged(self._tx, revision.nullifier)
         if stands is None or stands.scope != revision.scope_id:
             raise NotFoundError("its pledge is missing")
         serial = 0 if spent is None else spent.serial
