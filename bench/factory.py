@@ -28,6 +28,7 @@ from sqlalchemy import delete  # noqa: E402
 import keys  # noqa: E402
 import manifests  # noqa: E402
 from headcount_engine import rsa  # noqa: E402
+from headcount_ledger import staged  # noqa: E402
 from headcount_ledger.config import LedgerConfig  # noqa: E402
 from headcount_ledger.ledger import Ledger, create  # noqa: E402
 from headcount_ledger.schema import staged_pledges  # noqa: E402
@@ -40,7 +41,7 @@ from headcount_spec.scope import NO_SEALED_HASH, Manifest  # noqa: E402
 CACHE = ROOT / "bench" / "cache"
 PLEDGE_BYTES = 357
 _CHUNK = 2000
-_TABLES = 2  # version of the ledger's tables: a kept ledger of other tables is of no use
+_TABLES = 3  # version of the ledger's tables: a kept ledger of other tables is of no use
 
 
 @cache
@@ -139,6 +140,7 @@ def unstage(config: LedgerConfig) -> None:
     """Forget what was accepted, so that the same pledges can be sent again."""
     with Ledger.open(config) as ledger, ledger.store.locked(config.lock) as locked:
         with locked.write() as tx:
+            staged.settle(tx)
             tx.execute(delete(staged_pledges))
         locked.wipe()
 

@@ -1,12 +1,14 @@
 """The ledger's tables, and the options of SQLite; those of PostgreSQL are in ``postgresql``.
 
-No table has a time, and none has a row number that would count arrivals: primary keys are the
-nullifiers and hashes themselves (WITHOUT ROWID in SQLite; PostgreSQL ignores the option).
+No table has a time, and but for the groups that have just come (``arrivals``) none has a row number that
+would count: primary keys are the nullifiers and hashes themselves (WITHOUT ROWID in SQLite; PostgreSQL
+ignores the option).
 
-KNOWN: until its batch is sealed, the place of a staged row inside its page, and the write-ahead log,
-tell when it came. Sealing deletes it with its bytes, writes what remains again in sorted order and
-empties the log and its index. What stays of large batches is which page numbers they had been given:
-they depend a little on which page of the staged table was full first, and so do those of pages used later.
+KNOWN: until its batch is sealed, the row of its group, the place of a staged row inside its page, and the
+write-ahead log tell when a pledge came. Sealing deletes them with their bytes, writes what remains again in
+sorted order and empties the log and its index. What stays of large batches is which page numbers they had
+been given: they depend a little on which page of the staged table was full first, and so do those of pages
+used later.
 """
 
 from __future__ import annotations
