@@ -47,7 +47,7 @@ _WITH = (
     "SELECT number <= through, passed, nullifiers, entries FROM arrivals, arrivals_state"
     " WHERE instr(nullifiers, ?)"
 )
-_NOTHING = (None, 0, b"")  # the state when nothing waits
+_NOTHING: tuple[Any, ...] = (None, 0, b"")  # the state when nothing waits
 _KEEP = "INSERT OR REPLACE INTO arrivals_state (id, mark, through, passed) VALUES (1, ?, ?, ?)"
 _APPEND = "INSERT INTO arrivals (number, nullifiers, entries) VALUES (?, ?, ?)"
 _STAGE = (
