@@ -111,7 +111,6 @@ def _look_until_sure(task: Task, spool: Spool | None) -> AuditReport:
                 work = _prepare(task, spool, saved, judged.checkpoint.size)
             report = run.run(judged, work, watch_list(work.revised, unwatched), saved)
             if saved is not None and not run.is_coherent:
-                saved.verify()
                 # The earlier entries are not what they were, or cannot be read: recount all of them.
                 saved, work = None, None
                 continue
