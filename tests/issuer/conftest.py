@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+import chromium
 import keys
 import manifests
 from headcount_issuer.app import create_app
@@ -193,6 +194,13 @@ class Person:
 
     def finalize(self, blind_sig: bytes, key: int = 0) -> bytes:
         return blind_rsa.finalize(keys.token_key(key).public, self.token_input, blind_sig, self.inv)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium.require()
+    with chromium.browser() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from werkzeug.serving import make_server
 
 import manifests
 from headcount_issuer.cli import issuer
@@ -19,6 +17,7 @@ from headcount_spec import jcs
 from headcount_spec.errors import ConfigurationError, NotFoundError, ProtocolError
 from headcount_spec.scope import Manifest
 from headcount_spec.text import day_of, format_day
+from serving import serving
 
 TODAY = day_of(int(time.time()))
 
@@ -27,16 +26,8 @@ TODAY = day_of(int(time.time()))
 def ledger(tmp_path: Path) -> Iterator[tuple[Ledger, str]]:
     config = LedgerConfig(tmp_path / "ledger")
     create(config, manifests.ORIGIN, manifests.LEDGER_SEED)
-    with Ledger.open(config) as opened:
-        server = make_server("127.0.0.1", 0, create_app(opened), threaded=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield opened, f"http://127.0.0.1:{server.port}/ledger"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+    with Ledger.open(config) as opened, serving(create_app(opened)) as port:
+        yield opened, f"http://127.0.0.1:{port}/ledger"
 
 
 def run(*arguments: object, typed: str | None = None) -> Result:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
-import chromium
 import headcount_issuer
 import parts
-import ports
 from axe import AXE, fits, violations
 from headcount_issuer.app import create_app
+from serving import serving
 
 TEMPLATES = Path(headcount_issuer.__file__).parent / "templates"
 PARTS = {"base.html", "asked.html", "ceremony.html"}
@@ -52,25 +49,12 @@ PAGES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium.require()
-    parts.require(AXE.is_file(), "the packages of client/web")
-    with chromium.browser() as opened:
-        yield opened
-
-
 @pytest.fixture
 def served(world: Any) -> Iterator[tuple[str, Flask]]:
-    (port,) = ports.free_ports(0)
+    parts.require(AXE.is_file(), "the packages of client/web")
     app = create_app(world.issuer)
-    server = make_server("127.0.0.1", port, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://localhost:{port}", app
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app) as port:
+        yield f"http://localhost:{port}", app
 
 
 def test_every_page_is_among_them() -> None:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from werkzeug.serving import make_server
 
 import chromium
 import ports
@@ -14,15 +12,9 @@ from headcount_issuer.app import create_app
 from headcount_issuer.attesters.device import DeviceConfig
 from headcount_issuer.attesters.passkey import PasskeyConfig
 from headcount_issuer.config import IssuerConfig
+from serving import serving
 
 BACK = {"returning": ["passkey"]}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium.require()
-    with chromium.browser() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -35,13 +27,8 @@ def config(config: IssuerConfig) -> IssuerConfig:
 @pytest.fixture
 def served(world: Any) -> Iterator[Any]:
     port = int(world.config.url.rpartition(":")[2])
-    server = make_server("127.0.0.1", port, create_app(world.issuer), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield world
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(create_app(world.issuer), port):
+        yield world
 
 
 @pytest.fixture

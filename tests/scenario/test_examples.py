@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.serving import make_server
 
 import fakes
 import manifests
@@ -27,6 +26,7 @@ from headcount_spec.promise import PROMISE_BYTES
 from headcount_spec.scope import Manifest
 from headcount_verifier import VerifierConfig, create_app, teller
 from ports import free_ports
+from serving import serving
 from stage import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,13 +55,8 @@ def campaign(tmp_path: Path) -> Iterator[Campaign]:
         app = DispatcherMiddleware(
             create_app(config), {"/ledger": ledger_app(ledger, fakes.FakeClock(), prefix="")}
         )
-        server = make_server("127.0.0.1", port, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield Campaign(port, ledger, manifest)
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        with serving(app, port):
+            yield Campaign(port, ledger, manifest)
 
 
 @dataclass
