@@ -67,26 +67,20 @@ def stage(tx: Connection, rows: Sequence[PledgeRow]) -> list[bool]:
 
     True of what was taken; of equal nullifiers only the first is.
     """
-    with raw_cursor(tx) as cursor:
-        memory = _take_memory(tx, cursor)
-        taken = memory.stage(cursor, rows)
-        tx.info[_KEY] = memory
-    return taken
+    with _memory(tx) as (cursor, memory):
+        return memory.stage(cursor, rows)
 
 
 def settle(tx: Connection) -> None:
     """Sort everything that waits into the staged table, in a transaction that has the lock."""
-    with raw_cursor(tx) as cursor:
-        memory = _take_memory(tx, cursor)
+    with _memory(tx) as (cursor, memory):
         memory.settle(cursor)
-        tx.info[_KEY] = memory
 
 
 def holds(tx: Connection, nullifier: Nullifier) -> bool:
     """Whether a pledge waits here, for transactions that have the lock."""
-    with raw_cursor(tx) as cursor:
-        memory = tx.info[_KEY] = _take_memory(tx, cursor)
-    return nullifier in memory.waiting
+    with _memory(tx) as (_, memory):
+        return nullifier in memory.waiting
 
 
 def find(tx: Connection, nullifier: Nullifier) -> PledgeRow | None:
@@ -137,11 +131,16 @@ def raw_cursor(tx: Connection) -> Iterator[Any]:
         cursor.close()
 
 
-def _take_memory(tx: Connection, cursor: Any) -> _Memory:
-    """What waits. Whoever changes it puts it back when that is done, so that half a change is forgotten."""
-    memory: _Memory | None = tx.info.pop(_KEY, None)
-    state = cursor.execute(_STATE).fetchone() or _NOTHING
-    return memory if memory is not None and memory.mark == state[0] else _Memory(cursor, *state)
+@contextlib.contextmanager
+def _memory(tx: Connection) -> Iterator[tuple[Any, _Memory]]:
+    """A cursor and what waits, which is put back only when nothing failed: half a change is forgotten."""
+    with raw_cursor(tx) as cursor:
+        memory: _Memory | None = tx.info.pop(_KEY, None)
+        state = cursor.execute(_STATE).fetchone() or _NOTHING
+        if memory is None or memory.mark != state[0]:
+            memory = _Memory(cursor, *state)
+        yield cursor, memory
+        tx.info[_KEY] = memory
 
 
 class _Memory:
